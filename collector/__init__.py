@@ -1,0 +1,1 @@
+"""What is known: inventory, recorder, fleet snapshot, metrics."""

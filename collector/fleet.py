@@ -1,0 +1,85 @@
+"""The picture: a pure function of the stored check states, the clusters, and `now`.
+
+Nothing here is remembered and nothing is asked: two instances with the same rows show the same picture, and a fact that
+outlived its allowance is Unknown in it whether or not anybody has noticed yet.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from collector.cluster import Cluster
+from validator.health import CheckState, Rollup, Shown, rollup, shown
+from validator.model import Check
+from validator.reasons import SEVERITY, Health
+
+States = Mapping[Check, CheckState]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """One cluster at one moment."""
+
+    cluster: Cluster
+    rollup: Rollup
+    checks: tuple[Shown, ...]
+    """In the order of `Check`."""
+    age_s: float | None
+    """Age of the fact that decides; None when there is none yet."""
+    pending: bool
+    """Its health has changed, but the change is not committed yet."""
+
+    @property
+    def health(self) -> Health:
+        """Shorthand for the rollup's."""
+        return self.rollup.health
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSnapshot:
+    """The whole fleet at one moment."""
+
+    now: float
+    clusters: tuple[ClusterView, ...]
+    """Worst first; within one health the one that is so for longest comes last, since news is what people look for."""
+    counts: Mapping[Health, int]
+    """How many clusters have each health; every health is there."""
+    oldest_age_s: float | None
+    """Age of the oldest fact that decides for a cluster that is judged (not Suspended)."""
+    flapping: int
+
+
+def view(cluster: Cluster, states: States, now: float, *, pending: bool = False) -> ClusterView:
+    """One cluster at `now`."""
+    checks = tuple(shown(states[check], now) for check in Check if check in states)
+    rolled = rollup(cluster.lifecycle, checks)
+    deciding = next((c.state for c in checks if c.state.check is rolled.check), None)
+    age_s = None if deciding is None else max(0.0, now - deciding.received_at)
+    return ClusterView(cluster, rolled, checks, age_s, pending)
+
+
+def snapshot(
+    clusters: Iterable[Cluster],
+    states: Mapping[UUID, States],
+    now: float,
+    pending: Callable[[UUID], bool] = lambda _: False,
+) -> FleetSnapshot:
+    """The picture at `now`. About 5 µs a cluster: for thousands, call it from where it may take 50 ms."""
+    views = [view(c, states.get(c.id, {}), now, pending=pending(c.id)) for c in clusters]
+    views.sort(key=_worst_first)
+    counts = Counter(v.health for v in views)
+    ages = [v.age_s for v in views if v.age_s is not None and v.health is not Health.SUSPENDED]
+    return FleetSnapshot(
+        now=now,
+        clusters=tuple(views),
+        counts={health: counts[health] for health in Health},
+        oldest_age_s=max(ages, default=None),
+        flapping=sum(v.rollup.flapping for v in views),
+    )
+
+
+def _worst_first(v: ClusterView) -> tuple[int, float, str]:
+    return -SEVERITY[v.health], -(v.rollup.since or 0.0), v.cluster.name

@@ -1,0 +1,65 @@
+"""Reads committed transitions, and keeps their monthly partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from collector.rows import transition_from_row
+from collector.transition import Transition
+from store.pool import Database
+
+_log = structlog.get_logger(__name__)
+
+MAX_PAGE = 1000
+"""Most rows of history in one answer."""
+
+MONTHS_AHEAD = 2
+"""Partitions are made this far ahead, so that a database that is away at midnight stops nothing."""
+
+
+class History:
+    """The append-only past."""
+
+    def __init__(self, db: Database, queries: Mapping[str, str]) -> None:
+        self._db = db
+        self._sql = queries
+
+    async def page(self, cluster_id: UUID | None, limit: int, before_id: int | None = None) -> list[Transition]:
+        """Newest first, of one cluster or of all; `before_id` is the last id of the page before. Raises `StoreError`."""
+        rows = await self._db.fetch(self._sql["history"], cluster_id, min(limit, MAX_PAGE), before_id)
+        return [transition_from_row(dict(row)) for row in rows]
+
+    async def keep_partitions(self, now: float, retention_days: int) -> None:
+        """Make the months to come, drop those that are wholly older than the retention. Raises `StoreError`."""
+        today = datetime.fromtimestamp(now, UTC)
+        oldest = today - timedelta(days=retention_days)
+        have = {row["name"] for row in await self._db.fetch(self._sql["partitions"])}
+        for month in _months(today, MONTHS_AHEAD):
+            if (name := f"transitions_{month:%Y%m}") not in have:
+                end = _next_month(month)
+                await self._db.execute(
+                    f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF transitions "
+                    f"FOR VALUES FROM ('{month:%Y-%m-%d}T00:00:00Z') TO ('{end:%Y-%m-%d}T00:00:00Z')"
+                )
+        for name in sorted(have):
+            end = _next_month(datetime.strptime(name[-6:], "%Y%m").replace(tzinfo=UTC))
+            if end <= oldest:
+                await self._db.execute(f"DROP TABLE IF EXISTS {name}")
+                _log.info("history aged out", month=name[-6:], retention_days=retention_days)
+        await self._db.execute(self._sql["forget_other"], oldest)
+
+
+def _months(first: datetime, ahead: int) -> list[datetime]:
+    month = first.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    months = [month]
+    for _ in range(ahead):
+        months.append(month := _next_month(month))
+    return months
+
+
+def _next_month(month: datetime) -> datetime:
+    return (month + timedelta(days=32)).replace(day=1)

@@ -1,0 +1,141 @@
+-- name: load_clusters
+-- Every cluster that is not gone.
+SELECT id, name, source, endpoint, external_uid, labels, lifecycle, extract(epoch FROM first_seen_at)::float8 AS first_seen_at
+FROM clusters WHERE gone_at IS NULL;
+
+-- name: load_endpoints
+-- The keys of every cluster that is not gone.
+SELECT e.endpoint, e.ca_sha256, e.cluster_id FROM cluster_endpoints e JOIN clusters c ON c.id = e.cluster_id
+WHERE c.gone_at IS NULL ORDER BY 1, 2;
+
+-- name: save_clusters
+-- Insert or rewrite a batch of clusters ($1) and their keys; only the leader of epoch $2 may.
+WITH fence AS (SELECT 1 FROM leadership WHERE epoch = $2 FOR SHARE),
+saved AS (
+    INSERT INTO clusters (id, name, source, endpoint, external_uid, labels, lifecycle, first_seen_at)
+    SELECT s.id, s.name, s.source, s.endpoint, s.external_uid, s.labels, s.lifecycle, to_timestamp(s.first_seen_at)
+    FROM jsonb_to_recordset($1::jsonb) AS s(
+        id uuid, name text, source text, endpoint text, external_uid text, labels jsonb, lifecycle text,
+        first_seen_at float8
+    ), fence
+    ON CONFLICT (id) DO UPDATE SET name = excluded.name, source = excluded.source, endpoint = excluded.endpoint,
+        external_uid = excluded.external_uid, labels = excluded.labels, lifecycle = excluded.lifecycle, gone_at = NULL
+    RETURNING id
+)
+SELECT count(*) FROM saved;
+
+-- name: save_endpoints
+-- Point keys at their clusters ($1); only the leader of epoch $2 may.
+INSERT INTO cluster_endpoints (endpoint, ca_sha256, cluster_id)
+SELECT s.endpoint, s.ca_sha256, s.cluster_id
+FROM jsonb_to_recordset($1::jsonb) AS s(endpoint text, ca_sha256 text, cluster_id uuid)
+WHERE EXISTS (SELECT 1 FROM leadership WHERE epoch = $2 FOR SHARE)
+ON CONFLICT (endpoint, ca_sha256) DO UPDATE SET cluster_id = excluded.cluster_id;
+
+-- name: retire_clusters
+-- Mark clusters as gone and forget their states; their history stays.
+WITH retired AS (
+    UPDATE clusters SET gone_at = now(), lifecycle = 'Gone'
+    WHERE id = ANY($1::uuid[]) AND EXISTS (SELECT 1 FROM leadership WHERE epoch = $2 FOR SHARE)
+    RETURNING id
+)
+DELETE FROM check_states WHERE cluster_id IN (SELECT id FROM retired);
+
+-- name: find_gone
+-- Clusters that are gone but were known by one of these keys ($1): a context that comes back is the same cluster.
+SELECT e.endpoint, e.ca_sha256, c.id, c.external_uid, extract(epoch FROM c.first_seen_at)::float8 AS first_seen_at
+FROM jsonb_to_recordset($1::jsonb) AS s(endpoint text, ca_sha256 text)
+JOIN cluster_endpoints e USING (endpoint, ca_sha256) JOIN clusters c ON c.id = e.cluster_id
+WHERE c.gone_at IS NOT NULL;
+
+-- name: load_states
+-- The newest state of every check of every cluster that is not gone.
+SELECT s.* FROM check_states s JOIN clusters c ON c.id = s.cluster_id WHERE c.gone_at IS NULL;
+
+-- name: load_state
+-- One state again, after somebody else changed it.
+SELECT * FROM check_states WHERE cluster_id = $1 AND check_name = $2;
+
+-- name: save_states
+-- A batch of states ($1) without a change of health; `was` is the version that each must still have.
+INSERT INTO check_states (
+    cluster_id, check_name, health, since, reason, stage, message, evidence, latest, streak, streak_since, last_known,
+    last_success_at, observed_at, received_at, allowance_s, flap_bits, flapping, flap_last, changes)
+SELECT s.cluster_id, s.check_name, s.health, s.since, s.reason, s.stage, s.message, s.evidence, s.latest, s.streak,
+    s.streak_since, s.last_known, s.last_success_at, s.observed_at, s.received_at, s.allowance_s, s.flap_bits,
+    s.flapping, s.flap_last, s.changes
+FROM jsonb_to_recordset($1::jsonb) AS s(
+    cluster_id uuid, check_name text, health text, since float8, reason text, stage text, message text, evidence jsonb,
+    latest jsonb, streak int, streak_since float8, last_known text, last_success_at float8, observed_at float8,
+    received_at float8, allowance_s float8, flap_bits int, flapping bool, flap_last text, changes bigint, was bigint)
+JOIN clusters c ON c.id = s.cluster_id AND c.gone_at IS NULL
+LEFT JOIN check_states o ON o.cluster_id = s.cluster_id AND o.check_name = s.check_name
+WHERE EXISTS (SELECT 1 FROM leadership WHERE epoch = $2 FOR SHARE) AND coalesce(o.changes, 0) = s.was
+ON CONFLICT (cluster_id, check_name) DO UPDATE SET
+    health = excluded.health, since = excluded.since, reason = excluded.reason, stage = excluded.stage,
+    message = excluded.message, evidence = excluded.evidence, latest = excluded.latest, streak = excluded.streak,
+    streak_since = excluded.streak_since, last_known = excluded.last_known,
+    last_success_at = excluded.last_success_at, observed_at = excluded.observed_at,
+    received_at = excluded.received_at, allowance_s = excluded.allowance_s, flap_bits = excluded.flap_bits,
+    flapping = excluded.flapping, flap_last = excluded.flap_last, changes = excluded.changes;
+
+-- name: commit_transition
+-- One change of health: the state ($1, if it still has version $3) and its history row ($4), or nothing. One statement, one transaction.
+WITH state AS (
+    INSERT INTO check_states (
+        cluster_id, check_name, health, since, reason, stage, message, evidence, latest, streak, streak_since,
+        last_known, last_success_at, observed_at, received_at, allowance_s, flap_bits, flapping, flap_last, changes)
+    SELECT s.cluster_id, s.check_name, s.health, s.since, s.reason, s.stage, s.message, s.evidence, s.latest, s.streak,
+        s.streak_since, s.last_known, s.last_success_at, s.observed_at, s.received_at, s.allowance_s, s.flap_bits,
+        s.flapping, s.flap_last, s.changes
+    FROM jsonb_to_record($1::jsonb) AS s(
+        cluster_id uuid, check_name text, health text, since float8, reason text, stage text, message text,
+        evidence jsonb, latest jsonb, streak int, streak_since float8, last_known text, last_success_at float8,
+        observed_at float8, received_at float8, allowance_s float8, flap_bits int, flapping bool, flap_last text,
+        changes bigint)
+    JOIN clusters c ON c.id = s.cluster_id AND c.gone_at IS NULL
+    LEFT JOIN check_states o ON o.cluster_id = s.cluster_id AND o.check_name = s.check_name
+    WHERE EXISTS (SELECT 1 FROM leadership WHERE epoch = $2 FOR SHARE) AND coalesce(o.changes, 0) = $3
+    ON CONFLICT (cluster_id, check_name) DO UPDATE SET
+        health = excluded.health, since = excluded.since, reason = excluded.reason, stage = excluded.stage,
+        message = excluded.message, evidence = excluded.evidence, latest = excluded.latest, streak = excluded.streak,
+        streak_since = excluded.streak_since, last_known = excluded.last_known,
+        last_success_at = excluded.last_success_at, observed_at = excluded.observed_at,
+        received_at = excluded.received_at, allowance_s = excluded.allowance_s, flap_bits = excluded.flap_bits,
+        flapping = excluded.flapping, flap_last = excluded.flap_last, changes = excluded.changes
+        WHERE check_states.changes = $3
+    RETURNING cluster_id, check_name, changes
+)
+INSERT INTO transitions (
+    at, cluster_id, cluster_name, check_name, from_health, to_health, since, reason, stage, message, evidence, flapping,
+    collapsed, changes)
+SELECT to_timestamp(t.at), state.cluster_id, t.cluster_name, state.check_name, t.from_health, t.to_health,
+    to_timestamp(t.since), t.reason, t.stage, t.message, coalesce(t.evidence, '{}'), t.flapping, t.collapsed, state.changes
+FROM state, jsonb_to_record($4::jsonb) AS t(
+    at float8, cluster_name text, from_health text, to_health text, since float8, reason text, stage text, message text,
+    evidence jsonb, flapping bool, collapsed int)
+RETURNING id;
+
+-- name: epoch
+-- Who leads: a write that was refused by the fence asks this before it says "conflict".
+SELECT epoch FROM leadership;
+
+-- name: find_transition
+-- The transition that made version $3 of one check: was a commit whose answer was lost done after all?
+SELECT id FROM transitions WHERE cluster_id = $1 AND check_name = $2 AND changes = $3;
+
+-- name: history
+-- The newest transitions of one cluster ($1), or of all where it is NULL, older than the id $3; at most $2.
+SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
+    extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
+FROM transitions WHERE ($1::uuid IS NULL OR cluster_id = $1) AND ($3::bigint IS NULL OR id < $3)
+ORDER BY at DESC, id DESC LIMIT $2;
+
+-- name: partitions
+-- The monthly partitions that exist.
+SELECT c.relname::text AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'transitions'::regclass AND c.relname ~ '^transitions_\d{6}$' ORDER BY 1;
+
+-- name: forget_other
+-- What fell outside every month ages all the same.
+DELETE FROM transitions_other WHERE at < $1;

@@ -1,0 +1,1 @@
+"""The service: settings, composition roots, CLI, HTTP API."""

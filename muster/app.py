@@ -1,0 +1,322 @@
+"""The service's composition root: builds everything, starts every task by name, stops it all in order.
+
+Read it from `App.run` down: wait for the database, wait for leadership, then lead. While leading the work is
+`validator/engine.py` asking, `collector/recorder.py` writing, `muster/intake.py` keeping the targets in step with the
+sources. The first task that dies ends the service; losing leadership to another instance ends only the leading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+from uuid import UUID
+
+import structlog
+import uvloop
+from collector.metrics import FleetMetrics
+
+import collector
+import store
+from collector.cluster import Cluster
+from collector.history import History
+from collector.inventory import Inventory
+from collector.recorder import CrashPoint, Recorder
+from collector.transition import Transition
+from muster.api.server import ApiServer
+from muster.guarding import watch_guard
+from muster.hub import Hub, Leading, Role
+from muster.intake import Intake
+from muster.settings import Settings
+from muster.sources import make_sources
+from store.embedded import EmbeddedPostgres
+from store.errors import StoreError, StoreUnavailable
+from store.leader import Leadership
+from store.migrate import MigrationSet, migrate
+from store.pool import Database
+from store.sql import load_queries
+from validator.clock import HubClock
+from validator.discovery.source import Source
+from validator.engine import Engine
+from validator.guard import GuardSettings
+from validator.health import HealthSettings
+from validator.keeper import CredentialKeeper
+from validator.model import Verdict
+from validator.net.dialer import Dialer, StageDeadlines
+from validator.net.resolver import CaresResolver
+from validator.net.tls import TlsContexts
+from validator.probes.apiserver import ApiServerProbe
+from validator.probes.settings import ApiServerSettings
+from validator.schedule import ScheduleSettings
+
+_log = structlog.get_logger(__name__)
+
+SCHEMA_VERSION = 1
+"""What this code can work with: it refuses a database whose schema asks for more."""
+
+LEADER_LOCK = 0x6D757374  # "must"
+"""Key of the advisory lock that the leader holds."""
+
+LAST_FLUSH_S = 2.5
+"""Of the 5 s in which the service has to be gone after SIGTERM."""
+
+HOUSEKEEPING_EVERY_S = 3600.0
+
+
+class SteppedDown(Exception):  # noqa: N818 - not an error
+    """Another instance leads now."""
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """A signal asked us to end."""
+
+
+def serve(settings: Settings) -> int:
+    """Run the service until SIGTERM or SIGINT; gives the exit code. Everything is built in here."""
+    raise_descriptor_limit()
+    sys.setswitchinterval(0.0005)  # rendering /metrics runs in a thread: it must hand the GIL back to the loop quickly
+    app = App(settings, make_sources(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(app.run())
+
+
+def raise_descriptor_limit() -> None:
+    """A kept connection is a descriptor: take all that the system grants."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class App:
+    """One instance of the service. `sources` and `at` are seams for tests and for the demo."""
+
+    def __init__(self, settings: Settings, sources: Sequence[Source], *, at: CrashPoint = lambda _: None) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._at = at
+        self._clock = HubClock()
+        self._schedule = ScheduleSettings(interval_s=settings.interval_s, timeout_s=settings.timeout_s)
+        self.hub = Hub(self._clock, version("muster"))
+        self.metrics = FleetMetrics(self.hub, otlp_endpoint=settings.otlp_endpoint)
+
+    async def run(self, ready: Callable[[str], None] = lambda _: None) -> int:
+        """Serve until a signal; `ready` is told the API's URL. Gives the exit code, having said what went wrong."""
+        code = 0
+        async with AsyncExitStack() as cleanup:
+            cleanup.callback(self.metrics.close)
+            api = ApiServer(self.hub, self.metrics.render, *self._settings.listen_address)
+            try:
+                await api.start()
+            except OSError as error:
+                _log.error("cannot listen", error=str(error))
+                return 1
+            cleanup.push_async_callback(api.stop)
+            ready(api.url)
+            _log.info("listening", url=api.url)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(_until_signal(), name="signals")
+                    tasks.create_task(self._serve(tasks, cleanup), name="serve")
+            except* Stopped:
+                _log.info("stopped")
+            except* StoreError as errors:
+                _log.error("the database refuses", error=str(errors.exceptions[0]))
+                code = 1
+            self.hub.role = Role.STOPPING
+        return code
+
+    # -- waiting
+
+    async def _serve(self, tasks: asyncio.TaskGroup, cleanup: AsyncExitStack) -> NoReturn:
+        url = await self._database_url(tasks, cleanup)
+        db = await self._open(url)
+        cleanup.push_async_callback(db.close)
+        leadership = Leadership(url, LEADER_LOCK, holder=f"{socket.gethostname()}:{os.getpid()}")
+        cleanup.push_async_callback(leadership.close)
+        while True:
+            self.hub.role = Role.STANDBY
+            epoch = await leadership.acquire(self._wait)
+            try:
+                await self._lead(db, leadership, epoch)
+            except* SteppedDown:
+                _log.warning("stepped down: another instance leads")
+            except* StoreUnavailable as errors:  # between the takeover and the first picture
+                self._wait(str(errors.exceptions[0]))
+                await asyncio.sleep(1.0)
+
+    async def _database_url(self, tasks: asyncio.TaskGroup, cleanup: AsyncExitStack) -> str:
+        """The user's database, or the embedded one, started and from now on kept running."""
+        if self._settings.database_url is not None:
+            return self._settings.database_url.get_secret_value()
+        embedded = EmbeddedPostgres(self._settings.data_dir)
+        self.hub.role = Role.STANDBY
+        url = await embedded.start(on_wait=self._wait)
+        cleanup.push_async_callback(embedded.stop)
+        tasks.create_task(_keep_running(embedded), name="embedded-postgres")
+        return url
+
+    async def _open(self, url: str) -> Database:
+        """Wait for the database and bring its schema up to date. Raises `StoreRefused` when waiting would not help."""
+        sets = [MigrationSet(name, Path(package.__path__[0]) / "migrations") for name, package in _PACKAGES.items()]
+        while True:
+            try:
+                db = await Database.open(url)
+                applied = await migrate(db, sets, SCHEMA_VERSION)
+            except StoreUnavailable as error:
+                self._wait(error.message)
+                await asyncio.sleep(1.0)
+                continue
+            if applied:
+                _log.info("schema migrated", applied=applied)
+            return db
+
+    def _wait(self, cause: str) -> None:
+        if cause != self.hub.waiting_for:
+            _log.info("waiting", cause=cause)
+        self.hub.waiting_for = cause
+
+    # -- leading
+
+    async def _lead(self, db: Database, leadership: Leadership, epoch: int) -> None:
+        """Everything that a leader does, until it is cancelled or steps down."""
+        settings, clock = self._settings, self._clock
+        queries = load_queries(Path(collector.__path__[0]) / "queries.sql")
+        inventory = Inventory(db, queries, clock, [source.name for source in self._sources])
+        recorder = Recorder(
+            db, queries, clock, HealthSettings(), names=partial(_name, inventory), publish=self._publish, at=self._at
+        )
+        history = History(db, queries)
+        await inventory.load(epoch)
+        await recorder.load(epoch, grace_s=settings.interval_s + settings.timeout_s)
+        await history.keep_partitions(clock.now(), settings.retention_days)
+
+        def sink(verdicts: Sequence[Verdict]) -> None:
+            recorder.record(verdicts)
+            self.metrics.observe(verdicts)
+
+        engine = Engine(self._schedule, sink, clock)
+        keeper = CredentialKeeper(clock)
+        resolver = CaresResolver()
+        dialer = Dialer(resolver, TlsContexts(), StageDeadlines())
+        probing = ApiServerSettings(timeout_s=settings.timeout_s, read_every=settings.read_every)
+
+        def make_probe(cluster: Cluster) -> ApiServerProbe:
+            assert cluster.sighting is not None
+            return ApiServerProbe(
+                cluster.sighting.endpoint,
+                cluster.sighting.credential,
+                dialer=dialer,
+                keeper=keeper,
+                clock=clock,
+                settings=probing,
+                on_uid=partial(intake.note_uid, cluster.id),
+                hasten=partial(engine.hasten, cluster.id),
+            )
+
+        intake = Intake(
+            self._sources,
+            inventory,
+            recorder,
+            engine,
+            clock,
+            make_probe=make_probe,
+            identity_allowance_s=2.1 * settings.interval_s * settings.read_every + settings.timeout_s,
+            on_change=partial(_warn_of_descriptors, engine),
+        )
+        guarding = GuardSettings(interval_s=settings.interval_s)
+        self.hub.leading = leading = Leading(inventory, recorder, engine, history)
+        self.hub.role, self.hub.waiting_for = Role.LEADING, ""
+        _log.info("leading", epoch=epoch, clusters=len(inventory.clusters))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(engine.run(), name="engine")
+                tasks.create_task(keeper.run(), name="credential-keeper")
+                tasks.create_task(recorder.run(), name="recorder")
+                tasks.create_task(intake.run(), name="intake")
+                tasks.create_task(watch_guard(leading, settings.references, clock, guarding), name="guard")
+                tasks.create_task(_keep_house(history, clock, settings.retention_days), name="housekeeping")
+                tasks.create_task(_hold(leadership), name="leadership")
+        finally:
+            self.hub.role = Role.STANDBY
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_FLUSH_S):
+                    await recorder.flush()
+            self.hub.leading = None
+            await resolver.close()
+
+    def _publish(self, transition: Transition) -> None:
+        """A change is committed: tell the log. Edges, not ticks."""
+        _log.info(
+            "health changed",
+            cluster=transition.cluster_name,
+            check=transition.check,
+            before=transition.from_health,
+            now=transition.to_health,
+            reason=transition.reason,
+            transition=transition.id,
+        )
+
+
+_PACKAGES = {"store": store, "collector": collector}
+
+
+def _name(inventory: Inventory, cluster_id: UUID) -> str:
+    cluster = inventory.clusters.get(cluster_id)
+    return str(cluster_id) if cluster is None else cluster.name
+
+
+def _warn_of_descriptors(engine: Engine) -> None:
+    """A kept connection for every target and a new one for every slot have to fit."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    needed = len(engine) + sum(lane.slots for lane in engine.lanes.values()) + 100
+    if needed > limit:
+        _log.warning("too few file descriptors", limit=limit, needed=needed, remedy="raise ulimit -n or LimitNOFILE")
+
+
+async def _until_signal() -> NoReturn:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await stop.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    raise Stopped
+
+
+async def _hold(leadership: Leadership) -> NoReturn:
+    """Notice when the lock is lost (a restart of the database), and step down if anybody else led in between."""
+    while True:
+        cause = await leadership.lost()
+        _log.warning("leadership in doubt", cause=cause)
+        if not await leadership.regain():
+            raise SteppedDown
+        _log.info("leadership regained")
+
+
+async def _keep_running(embedded: EmbeddedPostgres) -> NoReturn:
+    """Start our PostgreSQL again when it dies under us."""
+    while True:
+        await embedded.exited()
+        _log.error("the embedded PostgreSQL has died; starting it again")
+        await asyncio.sleep(0.5)
+        await embedded.start(on_wait=lambda cause: _log.info("waiting", cause=cause))
+
+
+async def _keep_house(history: History, clock: HubClock, retention_days: int) -> NoReturn:
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+        try:
+            await history.keep_partitions(clock.now(), retention_days)
+        except StoreError as error:
+            _log.warning("housekeeping waits for the database", error=error.message)

@@ -1,0 +1,53 @@
+"""Asks the hub's reference targets and keeps the own-outage guard up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NoReturn
+
+import structlog
+
+from muster.hub import Leading
+from validator import guard
+from validator.clock import Clock
+from validator.guard import GuardSettings
+from validator.model import Check, Lifecycle
+
+_log = structlog.get_logger(__name__)
+
+REFERENCE_TIMEOUT_S = 3.0
+"""For the TCP handshake with a reference target: a nearby router or name server."""
+
+
+async def watch_guard(
+    leading: Leading, references: Sequence[tuple[str, int]], clock: Clock, settings: GuardSettings
+) -> NoReturn:
+    """Until cancelled; four looks an interval, since the guard has to be asked more often than once in one."""
+    while True:
+        await asyncio.sleep(settings.interval_s / 4)
+        answers = await _ask_all(references)
+        now = clock.now()
+        suspended = {c.id for c in leading.inventory.clusters.values() if c.lifecycle is not Lifecycle.ACTIVE}
+        states = (checks[Check.APISERVER] for checks in leading.recorder.states.values() if Check.APISERVER in checks)
+        counts = guard.count(leading.guard, states, suspended, now, settings)
+        before, leading.guard = leading.guard, guard.assess(leading.guard, counts, answers, now, settings)
+        if leading.guard.why != before.why:
+            _log.warning("own-outage guard", holding=leading.guard.holding, why=leading.guard.why)
+
+
+async def _ask_all(references: Sequence[tuple[str, int]]) -> list[bool]:
+    async with asyncio.TaskGroup() as group:
+        asks = [group.create_task(_answers(*target), name=f"reference:{target[0]}") for target in references]
+    return [ask.result() for ask in asks]
+
+
+async def _answers(host: str, port: int) -> bool:
+    """Whether a TCP handshake with the target succeeds. Addresses only: a name would test DNS as well."""
+    try:
+        async with asyncio.timeout(REFERENCE_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.transport.abort()
+    return True

@@ -1,0 +1,82 @@
+"""What a running instance knows and can be asked: the seam between the composition root and the API.
+
+An instance that waits (for the database, or as a hot standby) has no picture of its own and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from collector.fleet import ClusterView, FleetSnapshot, snapshot, view
+from collector.history import History
+from collector.inventory import Inventory
+from collector.recorder import Recorder
+from validator.clock import HubClock
+from validator.discovery.source import SourceProblem
+from validator.engine import Engine
+from validator.guard import QUIET, Guard
+
+
+class Role(StrEnum):
+    """What this instance does at the moment."""
+
+    STARTING = "starting"
+    STANDBY = "standby"
+    LEADING = "leading"
+    STOPPING = "stopping"
+
+
+@dataclass(slots=True)
+class Leading:
+    """All that exists only while this instance leads."""
+
+    inventory: Inventory
+    recorder: Recorder
+    engine: Engine
+    history: History
+    guard: Guard = QUIET
+
+
+class Hub:
+    """One instance. Written by the composition root, read by the API."""
+
+    def __init__(self, clock: HubClock, version: str) -> None:
+        self.clock = clock
+        self.version = version
+        self.started_at = clock.now()
+        self.role = Role.STARTING
+        self.waiting_for = ""
+        """One sentence, while starting or standing by."""
+        self.leading: Leading | None = None
+
+    def fleet(self) -> FleetSnapshot | None:
+        """The picture now; None while this instance does not lead."""
+        if self.leading is None:
+            return None
+        known = self.leading
+        return snapshot(
+            known.inventory.clusters.values(), known.recorder.states, self.clock.now(), known.recorder.pending
+        )
+
+    def cluster(self, cluster_id: UUID) -> ClusterView | None:
+        """One cluster now; None if there is none with this id, or this instance does not lead."""
+        if self.leading is None or (cluster := self.leading.inventory.clusters.get(cluster_id)) is None:
+            return None
+        recorder = self.leading.recorder
+        return view(
+            cluster, recorder.states.get(cluster_id, {}), self.clock.now(), pending=recorder.pending(cluster_id)
+        )
+
+    def find(self, name: str) -> list[UUID]:
+        """Ids of the clusters that this name (or other name, id, or beginning of an id) stands for."""
+        if self.leading is None:
+            return []
+        clusters = self.leading.inventory.clusters.values()
+        exact = [c.id for c in clusters if name in (c.name, str(c.id), *c.also_known_as)]
+        return exact or [c.id for c in clusters if len(name) >= 6 and str(c.id).startswith(name)]
+
+    def source_problems(self) -> tuple[tuple[str, SourceProblem], ...]:
+        """What can't be read at the moment, with the source's name."""
+        return () if self.leading is None else self.leading.inventory.problems

@@ -1,0 +1,222 @@
+"""The main loop: every target is asked when it is due, and no target waits for another that is dead.
+
+A target is in exactly one place: on the agenda (a heap by due time), waiting in its lane, or being asked by a task of
+its own. `run` moves targets from the agenda to their lanes and from the lanes into tasks; a task asks, makes verdicts,
+and puts its target back on the agenda. Nothing else happens here: what an answer means is `validator.health`'s, what
+becomes of it is the sink's.
+
+Time here is `time.monotonic`, the scale of `loop.time()`; not that call itself, which uvloop rounds to milliseconds and
+reads once a turn of the loop: lateness measured with it would miss what a busy loop adds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import resource
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from time import monotonic
+from uuid import UUID
+
+import structlog
+
+from validator import schedule
+from validator.answer import Answer, Fact, Probe
+from validator.clock import Clock
+from validator.lanes import LaneSlots
+from validator.model import MAX_MESSAGE_CHARS, Check, Outcome, Verdict
+from validator.reasons import Reason, Stage
+from validator.schedule import Lane, Pace, ScheduleSettings
+
+_log = structlog.get_logger(__name__)
+
+Sink = Callable[[Sequence[Verdict]], None]
+"""Takes verdicts as they come; must not block: whatever is slow belongs behind it."""
+
+
+@dataclass(slots=True, eq=False)
+class Target:
+    """One probe on the agenda, and where it stands."""
+
+    id: UUID
+    name: str
+    probe: Probe
+    phase: float
+    due: float = 0.0
+    """Monotonic time of the tick that is to be answered next."""
+    pace: Pace = field(default_factory=Pace)
+    task: asyncio.Task[None] | None = None
+    removed: bool = False
+    entry: int = 0
+    """Number of its valid agenda entry: older entries in the heap are void."""
+
+
+class Engine:
+    """Asks all targets for ever. All methods but `run` are synchronous and must be called on the loop's thread."""
+
+    def __init__(self, settings: ScheduleSettings, sink: Sink, clock: Clock, descriptors: int | None = None) -> None:
+        self._settings = settings
+        self._sink = sink
+        self._clock = clock
+        self._descriptors = descriptors or resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._targets: dict[UUID, Target] = {}
+        self._agenda: list[tuple[float, int, Target]] = []
+        self._entries = count(1)
+        self._changed = asyncio.Event()
+        self.lanes = {lane: LaneSlots[Target](1) for lane in Lane}
+        self._resize()
+
+    # -- the loop
+
+    async def run(self) -> None:
+        """Ask until cancelled; then every task is cancelled and every connection dropped."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    self._changed.clear()
+                    for target in self._take_due(monotonic()):
+                        self.lanes[target.pace.lane].offer(target)
+                    for lane, slots in self.lanes.items():
+                        while admitted := slots.admit():
+                            admitted.task = tasks.create_task(self._ask(admitted, lane), name=f"ask:{admitted.name}")
+                    await self._sleep_until_due()
+        finally:
+            for target in self._targets.values():
+                target.probe.close()
+
+    async def _ask(self, target: Target, lane: Lane) -> None:
+        started, probe = monotonic(), target.probe
+        try:
+            answer = await self._answer(target.name, probe)
+            if target.probe is probe:
+                self._settle(target, lane, answer, started, monotonic())
+            elif not target.removed:  # given another endpoint or credential meanwhile: this answer is of the old one
+                self._put(target, monotonic())
+        finally:
+            target.task = None
+            self.lanes[lane].leave()
+            if len(self.lanes[lane]):
+                self._changed.set()
+
+    async def _answer(self, name: str, probe: Probe) -> Answer:
+        try:
+            return await probe.ask()
+        except Exception as defect:  # noqa: BLE001 - one probe's defect must not end them all
+            _log.exception("probe defect", cluster=name)
+            text = f"{type(defect).__name__} in the probe"
+            return Answer((Fact(Check.APISERVER, Outcome.UNKNOWN, Reason.PROBE_DEFECT, Stage.HUB, text),))
+
+    def _settle(self, target: Target, lane: Lane, answer: Answer, started: float, now: float) -> None:
+        """After an answer: the target's next tick, and the verdicts."""
+        settings, due = self._settings, target.due
+        target.pace = target.pace.after(unanswered=answer.unanswered)
+        self._put(target, schedule.next_due(due, now, target.phase, target.pace, settings, answer.retry_after_s))
+        until_next_s = target.due - now + self._queue_s(target.pace.lane)
+        effective_s = max(schedule.period_s(target.pace, settings), until_next_s)
+        received_at = self._clock.now()
+        skipped = schedule.skipped_ticks(due, now, settings.interval_s)
+        self._sink(
+            [
+                Verdict(
+                    check=fact.check,
+                    cluster_id=target.id,
+                    outcome=fact.outcome,
+                    observed_at=received_at,
+                    received_at=received_at,
+                    duration_s=now - started,
+                    lateness_s=now - due,
+                    allowance_s=schedule.allowance_s(settings, effective_s * fact.every),
+                    lane=lane,
+                    skipped_ticks=skipped,
+                    reason=fact.reason,
+                    stage=fact.stage,
+                    message=fact.message[:MAX_MESSAGE_CHARS],
+                    evidence=fact.evidence,
+                )
+                for fact in answer.facts
+            ]
+        )
+
+    # -- the agenda
+
+    def _take_due(self, now: float) -> list[Target]:
+        due: list[Target] = []
+        while self._agenda and self._agenda[0][0] <= now:
+            _, entry, target = heapq.heappop(self._agenda)
+            if entry == target.entry and not target.removed:
+                target.entry = 0
+                due.append(target)
+        return due
+
+    async def _sleep_until_due(self) -> None:
+        alarm = None
+        if self._agenda:  # cheaper than a timeout, which ends in an exception: this runs hundreds of times a second
+            alarm = asyncio.get_running_loop().call_at(self._agenda[0][0], self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+
+    def _put(self, target: Target, due: float) -> None:
+        target.due = due
+        target.entry = next(self._entries)
+        heapq.heappush(self._agenda, (due, target.entry, target))
+        if self._agenda[0][2] is target:
+            self._changed.set()
+
+    def _queue_s(self, lane: Lane) -> float:
+        """How long a newcomer of this lane may wait for a slot: what a fact of a crowded dead lane must be allowed."""
+        slots = self.lanes[lane]
+        return len(slots) * self._settings.timeout_s / slots.slots
+
+    # -- targets
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def add(self, target_id: UUID, name: str, probe: Probe) -> None:
+        """Take up a target, or give a known one another probe (endpoint or credential changed); never a burst."""
+        now = monotonic()
+        known = self._targets.get(target_id)
+        if known is not None:
+            known.probe.close()
+            known.probe, known.name = probe, name
+            return
+        interval_s = self._settings.interval_s
+        # The grid stands on the hub clock, so that it is the same after a restart; the agenda runs on loop time.
+        phase = schedule.phase_s(target_id, interval_s) + (now - self._clock.now())
+        target = self._targets[target_id] = Target(target_id, name, probe, phase)
+        self._resize()
+        self._put(target, schedule.tick_at_or_after(now, phase, interval_s))
+
+    def remove(self, target_id: UUID) -> None:
+        """Drop a target at once, also in the middle of an ask."""
+        target = self._targets.pop(target_id, None)
+        if target is None:
+            return
+        target.removed = True
+        target.probe.close()
+        if target.task is not None:
+            target.task.cancel()
+        self._resize()
+
+    def hasten(self, target_id: UUID) -> None:
+        """Ask this target now, if it only waits for its tick; it goes on at its usual ticks afterwards."""
+        target = self._targets.get(target_id)
+        if target is not None and target.entry:
+            self._put(target, monotonic())
+
+    def next_due_s(self, target_id: UUID) -> float | None:
+        """Seconds until the target is asked again; None while it is waiting for a slot or being asked, or unknown."""
+        target = self._targets.get(target_id)
+        if target is None or not target.entry:
+            return None
+        return max(0.0, target.due - monotonic())
+
+    def _resize(self) -> None:
+        fleet = len(self._targets)
+        self.lanes[Lane.LIVE].slots = schedule.live_slots(fleet, self._settings, self._descriptors)
+        self.lanes[Lane.DEAD].slots = schedule.dead_slots(fleet, self._settings, self._descriptors)

@@ -1,0 +1,58 @@
+"""One thread that reads files, for one owner.
+
+Neither the loop nor its default executor may wait for a file: on a dead NFS server a read hangs for ever, and
+everything that shares the thread hangs with it. `ThreadPoolExecutor` was rejected, because the interpreter joins its
+threads at exit: one hung read would hold up the end of the process. This thread is a daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_Job = tuple[Future[Any], Callable[[], Any]]
+
+
+class FileThread:
+    """Runs jobs one after the other. Starts with the first job, ends when nobody refers to it any more."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._started = False
+
+    def submit(self, job: Callable[[], T]) -> Future[T]:
+        """Have `job` run; its result or exception is the future's. A future cancelled in the queue is skipped."""
+        if not self._started:
+            self._started = True
+            threading.Thread(target=_work, args=(self._jobs,), name=self._name, daemon=True).start()
+            weakref.finalize(self, self._jobs.put, None)
+        future: Future[T] = Future()
+        self._jobs.put((future, job))
+        return future
+
+    async def run(self, job: Callable[[], T], deadline_s: float) -> T:
+        """The same for a coroutine. Raises TimeoutError after `deadline_s`, the time in the queue included."""
+        async with asyncio.timeout(deadline_s):
+            return await asyncio.wrap_future(self.submit(job))
+
+
+def _work(jobs: SimpleQueue[_Job | None]) -> None:
+    while (item := jobs.get()) is not None:
+        future, job = item
+        if not future.set_running_or_notify_cancel():
+            continue
+        try:
+            result = job()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the one who asked
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        del item, future, job  # or the thread would hold the last result, 64 MiB at worst, until the next job

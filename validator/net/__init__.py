@@ -1,0 +1,1 @@
+"""The wire under the probes: names, TCP, TLS and HTTP/1.1, each timed and bounded on its own."""
