@@ -88,14 +88,17 @@ class Recorder:
         *,
         names: Callable[[UUID], str],
         publish: Callable[[Transition], None],
+        on_step: Callable[[float], None] = lambda _: None,
         at: CrashPoint = lambda _: None,
     ) -> None:
+        """`publish` is told each committed transition; `on_step` how far the hub clock was moved, in seconds."""
         self._db = db
         self._sql = queries
         self._clock = clock
         self._settings = settings
         self._names = names
         self._publish = publish
+        self._on_step = on_step
         self._at = at
         self._epoch = 0
         self._committed: dict[Subject, _Committed] = {}
@@ -302,6 +305,7 @@ class Recorder:
             return
         _log.warning("the wall clock was stepped", step_s=round(step_s, 1))
         self._clock.follow(step_s)
+        self._on_step(step_s)
         self._sweep_at += step_s
         if self.degraded_since is not None:
             self.degraded_since += step_s

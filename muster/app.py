@@ -46,8 +46,8 @@ from store.pool import Database
 from store.sql import load_queries
 from validator.clock import HubClock
 from validator.discovery.source import Source
-from validator.engine import Engine
-from validator.guard import GuardSettings
+from validator.engine import Engine, Sink
+from validator.guard import GuardSettings, shift
 from validator.health import HealthSettings
 from validator.keeper import CredentialKeeper
 from validator.model import Verdict
@@ -97,11 +97,25 @@ def raise_descriptor_limit() -> None:
 
 
 class App:
-    """One instance of the service. `sources` and `at` are seams for tests and for the demo."""
+    """One instance of the service.
 
-    def __init__(self, settings: Settings, sources: Sequence[Source], *, at: CrashPoint = lambda _: None) -> None:
+    The seams: `sources` (tests, the demo), `probing` and `observe` (benchmarks: how API servers are asked, and one more
+    taker of verdicts), `at` (tests kill the process at named points of the recorder).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Sequence[Source],
+        *,
+        probing: ApiServerSettings | None = None,
+        observe: Sink = lambda _: None,
+        at: CrashPoint = lambda _: None,
+    ) -> None:
         self._settings = settings
         self._sources = sources
+        self._probing = probing or ApiServerSettings(timeout_s=settings.timeout_s, read_every=settings.read_every)
+        self._observe = observe
         self._at = at
         self._clock = HubClock()
         self._schedule = ScheduleSettings(interval_s=settings.interval_s, timeout_s=settings.timeout_s)
@@ -192,7 +206,14 @@ class App:
         queries = load_queries(Path(collector.__path__[0]) / "queries.sql")
         inventory = Inventory(db, queries, clock, [source.name for source in self._sources])
         recorder = Recorder(
-            db, queries, clock, HealthSettings(), names=partial(_name, inventory), publish=self._publish, at=self._at
+            db,
+            queries,
+            clock,
+            HealthSettings(),
+            names=partial(_name, inventory),
+            publish=self._publish,
+            on_step=self._shift_guard,
+            at=self._at,
         )
         history = History(db, queries)
         await inventory.load(epoch)
@@ -202,12 +223,12 @@ class App:
         def sink(verdicts: Sequence[Verdict]) -> None:
             recorder.record(verdicts)
             self.metrics.observe(verdicts)
+            self._observe(verdicts)
 
         engine = Engine(self._schedule, sink, clock)
         keeper = CredentialKeeper(clock)
         resolver = CaresResolver()
         dialer = Dialer(resolver, TlsContexts(), StageDeadlines())
-        probing = ApiServerSettings(timeout_s=settings.timeout_s, read_every=settings.read_every)
 
         def make_probe(cluster: Cluster) -> ApiServerProbe:
             assert cluster.sighting is not None
@@ -217,7 +238,7 @@ class App:
                 dialer=dialer,
                 keeper=keeper,
                 clock=clock,
-                settings=probing,
+                settings=self._probing,
                 on_uid=partial(intake.note_uid, cluster.id),
                 hasten=partial(engine.hasten, cluster.id),
             )
@@ -252,6 +273,10 @@ class App:
                     await recorder.flush()
             self.hub.leading = None
             await resolver.close()
+
+    def _shift_guard(self, step_s: float) -> None:
+        if self.hub.leading is not None:
+            self.hub.leading.guard = shift(self.hub.leading.guard, step_s)
 
     def _publish(self, transition: Transition) -> None:
         """A change is committed: tell the log. Edges, not ticks."""

@@ -140,6 +140,8 @@ def _from_server(what: str, error: asyncpg.PostgresError) -> StoreError:
         return StoreUnavailable(f"{text}. {_WAIT}.")
     if isinstance(error, asyncpg.InvalidCachedStatementError):
         return StoreUnavailable(f"{text}. {_SCHEMA_MOVED}.")
+    if state.startswith("22"):  # the text quotes the value, which may be private; the chained cause has it
+        text = f"{what}: a value does not fit its column: {type(error).__name__}"
     return StoreError(f"{text} (SQLSTATE {state or 'unknown'}). This is a defect; report it with the server's log.")
 
 
@@ -147,7 +149,7 @@ def _from_system(what: str, error: OSError) -> StoreError:
     if isinstance(error, TimeoutError) and error.errno is None:
         return StoreUnavailable(f"{what}: no answer before the deadline. {_WAIT}.")
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return StoreRefused(f"{what}: TLS: {error.reason or error}. Correct sslmode or sslrootcert in the URL.")
+        return StoreRefused(f"{what}: TLS: {error.strerror or error}. Correct sslmode or sslrootcert in the URL.")
     text = f"{what}: {error.strerror or error}"
     if error.filename is not None:
         text += f" ({error.filename})"

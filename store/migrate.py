@@ -27,8 +27,8 @@ LOCK_WAIT_S = 300.0
 LOCK_POLL_S = 0.2
 MIGRATION_TIMEOUT_S = 300.0
 """For one migration's statements."""
-LOCK_TIMEOUT_S = 5
-"""For each lock that a migration takes: waiting longer would queue the running leader's writes behind it."""
+TABLE_LOCK_TIMEOUT_S = 5.0
+"""For each table lock that a migration takes: waiting longer would queue the running leader's writes behind it."""
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _FLOOR = re.compile(r"^--\s*min_code_version:\s*(\d+)\s*$", re.MULTILINE)
@@ -105,6 +105,7 @@ async def migrate(
     code_version: int,
     *,
     lock_wait_s: float = LOCK_WAIT_S,
+    table_lock_timeout_s: float = TABLE_LOCK_TIMEOUT_S,
 ) -> list[str]:
     """Bring the schema up to date; gives the labels of what was applied now.
 
@@ -119,7 +120,7 @@ async def migrate(
         applied = [Applied(**row) for row in await session.fetch(_APPLIED)]
         pending = plan(migrations, applied, code_version)
         for migration in pending:
-            await _apply(session, migration)
+            await _apply(session, migration, table_lock_timeout_s)
     return [migration.label for migration in pending]
 
 
@@ -186,10 +187,10 @@ def plan(migrations: Sequence[Migration], applied: Sequence[Applied], code_versi
     return pending
 
 
-async def _apply(session: Session, migration: Migration) -> None:
+async def _apply(session: Session, migration: Migration, table_lock_timeout_s: float) -> None:
     try:
         async with session.transaction():
-            await session.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+            await session.execute(f"SET LOCAL lock_timeout = '{table_lock_timeout_s:.3f}s'")
             await session.execute(migration.sql, timeout_s=MIGRATION_TIMEOUT_S)
             row = migration
             await session.execute(_RECORD, row.package, row.number, row.name, row.sha256, row.min_code_version)

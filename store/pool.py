@@ -105,24 +105,24 @@ class Session(Statements):
         statements makes trying again harmless.
         """
         transaction = self._connection.transaction()
-        await self._bounded(transaction.start(), self._statement_timeout_s)
+        await self._bounded(transaction.start, self._statement_timeout_s)
         try:
             yield
         except BaseException:
             with suppress(StoreError):  # the connection is broken: the server rolls back by itself
-                await self._bounded(transaction.rollback(), RELEASE_TIMEOUT_S)
+                await self._bounded(transaction.rollback, RELEASE_TIMEOUT_S)
             raise
-        await self._bounded(transaction.commit(), self._statement_timeout_s)
+        await self._bounded(transaction.commit, self._statement_timeout_s)
 
     async def _call(self, ask: Ask[T], timeout_s: float | None) -> T:
         within_s = self._statement_timeout_s if timeout_s is None else timeout_s
-        return await self._bounded(ask(self._connection, within_s), within_s)
+        return await self._bounded(lambda: ask(self._connection, within_s), within_s)
 
-    async def _bounded(self, asking: Awaitable[T], within_s: float) -> T:
+    async def _bounded(self, ask: Callable[[], Awaitable[T]], within_s: float) -> T:
         """The timeout of asyncpg does not cover its waiting for an earlier statement's cancellation; this does."""
         with store_errors(self._what):
             async with asyncio.timeout(within_s):
-                return await asking
+                return await ask()
 
 
 class Database(Statements):

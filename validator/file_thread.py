@@ -46,13 +46,16 @@ class FileThread:
 
 def _work(jobs: SimpleQueue[_Job | None]) -> None:
     while (item := jobs.get()) is not None:
-        future, job = item
-        if not future.set_running_or_notify_cancel():
-            continue
-        try:
-            result = job()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the one who asked
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-        del item, future, job  # or the thread would hold the last result, 64 MiB at worst, until the next job
+        _do(*item)
+        del item  # or an idle thread would hold on to the last result, which may be a whole fleet
+
+
+def _do(future: Future[Any], job: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = job()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the one who asked
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -127,10 +127,10 @@ def assess(guard: Guard, counts: Counts, references: Sequence[bool], now: float,
         return Guard(holding=True, since=now, why=why)
 
     so_far = f"{dark} of {answering} clusters that answered before fail"
+    if guard.holding and now - guard.since >= settings.longest_s:
+        why = f"Held for {_min(settings.longest_s)}, and {so_far}: it is real, or the hub needs repair; alerts go out."
+        return replace(guard, holding=False, calm_since=None, why=why)
     if unconnected or dark >= settings.release_share * max(answering, 1):
-        if guard.holding and now - guard.since >= settings.longest_s:
-            why = f"{so_far} even after {_min(settings.longest_s)}: real, or the hub needs repair; alerts go out."
-            return replace(guard, holding=False, calm_since=None, why=why)
         return guard if guard.calm_since is None else replace(guard, calm_since=None)
     if guard.calm_since is None:
         return replace(guard, calm_since=now)

@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
 
     def _serve(self) -> None:
         """Answer what has come in, one request at a time; while steps are played, requests wait."""
-        while self._steps is None and self._site is not None:
+        while self._steps is None and self._site is not None and not self._ending():
             head, end, rest = self._inbox.partition(b"\r\n\r\n")
             if not end:
                 break
@@ -165,13 +165,16 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         """End the connection in order: close_notify where TLS is up, then FIN."""
         self._stop_steps()
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._ending():
             return
         if self._tls is not None and self._shook_hands:
             with contextlib.suppress(ssl.SSLError):  # the peer's own close_notify is not waited for
                 self._tls.unwrap()
         self._flush()
         self._transport.close()
+
+    def _ending(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
 
     # -- steps
 
@@ -189,7 +192,7 @@ class Connection(asyncio.Protocol):
         """Play steps until one waits, the client doesn't keep up, or others should have their turn."""
         loop = asyncio.get_running_loop()
         for _ in range(_STEPS_AT_ONCE):
-            if self._steps is None or self._transport is None or self._transport.is_closing():
+            if self._steps is None or self._ending():
                 return
             if self._full:
                 self._until = _Until.ROOM
@@ -204,6 +207,7 @@ class Connection(asyncio.Protocol):
                     self._until = _Until.HEARD
                     return
                 case Act.IGNORE:
+                    assert self._transport is not None
                     self._transport.pause_reading()
                 case Act.CLOSE:
                     self._close()

@@ -82,7 +82,7 @@ class Doors:
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if self._shared:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+                _only_loopback(sock)
                 # Lets an address have a socket of its own beside the shared one; the kernel prefers the closer match.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.bind((address, self.port))
@@ -105,3 +105,12 @@ class Doors:
                 filler.settimeout(1.0)
                 filler.connect((address, self.port))
         return sock
+
+
+def _only_loopback(sock: socket.socket) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+    except PermissionError as error:
+        raise PermissionError(
+            error.errno, "a shared listener needs Linux 5.7 or CAP_NET_RAW; a smaller fleet does without one"
+        ) from error

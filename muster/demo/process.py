@@ -4,10 +4,10 @@
 
     {"ready": true, "source": FILE, "clusters": [{"name": …, "server": …, "uid": …, "behaviour": …}, …]}
 
-then one line for each line on stdin: `{"at": SECONDS}` (CLOCK_MONOTONIC, the same in every process of the machine) or
-`{"error": TEXT}`. Commands: `{"set": NAME, "behaviour": TEXT}`, `{"add": NAME, "behaviour": TEXT}`,
-`{"remove": NAME}`, `{"rotate": NAME}` (the server takes the next token only), `{"deliver": NAME}` (and the token file
-has it), `{"seen": NAME}` (adds the counts).
+then one line for each line on stdin: `{"id": …, "at": SECONDS}` (CLOCK_MONOTONIC, the same in every process of the
+machine) or `{"id": …, "error": TEXT}`; the id is the command's own, if it has one. Commands:
+`{"set": NAME, "behaviour": TEXT}`, `{"add": NAME, "behaviour": TEXT}`, `{"remove": NAME}`, `{"rotate": NAME}` (the
+server takes the next token only), `{"deliver": NAME}` (and the token file has it), `{"seen": NAME}` (adds the counts).
 
 It ends when stdin ends, on SIGTERM, and by the kernel's hand when its parent dies (PR_SET_PDEATHSIG, asked for by
 itself: a `preexec_fn` is unsafe in a parent with threads).
@@ -18,8 +18,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import gc
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -50,13 +52,15 @@ class FleetControl:
 
     async def handle(self, line: bytes) -> dict[str, Any]:
         """Carry out one command line; what goes wrong is in the answer."""
+        number = None
         try:
             command = json.loads(line)
+            number = command.pop("id", None)
             verb = next(iter(command))
             extra = await self._obey(verb, command[verb], command.get("behaviour", "healthy"))
         except (ValueError, TypeError, LookupError, AttributeError, StopIteration, OSError) as error:
-            return {"error": str(error) or type(error).__name__}
-        return {"at": time.monotonic(), **extra}
+            return {"id": number, "error": str(error) or type(error).__name__}
+        return {"id": number, "at": time.monotonic(), **extra}
 
     async def _obey(self, verb: str, name: str, behaviour: str) -> dict[str, Any]:
         match verb:
@@ -109,6 +113,7 @@ def main() -> None:
     """Entry point of the child."""
     options = _options()
     _die_with(options.parent)
+    _allow_descriptors()
     uvloop.run(_run(options))
 
 
@@ -125,6 +130,7 @@ async def _run(options: argparse.Namespace) -> None:
         if options.warm:
             fleet.warm()
         fleet.write_static_source(source)
+        gc.freeze()  # or a full collection over 10,000 clusters would hold every answer for 0.1 s
         _say({"ready": True, "source": str(source), "clusters": _summary(fleet)})
         async with asyncio.TaskGroup() as group:
             story = group.create_task(control.follow(plot.changes), name="plot") if options.clusters else None
@@ -182,6 +188,12 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it was gone before we asked
             sys.exit(1)
+
+
+def _allow_descriptors() -> None:
+    """Take what the hard limit gives: the usual soft limit, 1,024, is too little for 1,000 clusters."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class RunningFleet:
     def __init__(self, process: asyncio.subprocess.Process, ready: dict[str, Any]) -> None:
         self._process = process
         self._asking = asyncio.Lock()
+        self._asked = 0
         self.pid = process.pid
         """For readings of its CPU and memory from outside."""
         self.source = Path(ready["source"])
@@ -80,11 +81,14 @@ class RunningFleet:
         assert stdin is not None
         assert stdout is not None
         async with self._asking, asyncio.timeout(_COMMAND_TIMEOUT_S):
-            stdin.write(json.dumps(command).encode() + b"\n")
-            line = await stdout.readline()
-        if not line:
-            raise FleetError("the simulated fleet has ended")
-        answer: dict[str, Any] = json.loads(line)
+            self._asked += 1
+            stdin.write(json.dumps({**command, "id": self._asked}).encode() + b"\n")
+            answer: dict[str, Any] = {}
+            while answer.get("id") != self._asked:  # the answer of a command that was given up may come first
+                line = await stdout.readline()
+                if not line:
+                    raise FleetError("the simulated fleet has ended")
+                answer = json.loads(line)
         if "error" in answer:
             raise FleetError(f"{command}: {answer['error']}")
         return answer
@@ -141,8 +145,9 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     assert process.stdin is not None
     process.stdin.close()
     try:
-        async with asyncio.timeout(_STOP_TIMEOUT_S):
-            await process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_TIMEOUT_S):
+                await process.wait()
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

@@ -1,6 +1,7 @@
 """A real PostgreSQL for tests: one private server for a test run (one a worker under xdist), one fresh database a test.
 
-Fixtures: `postgres` (the server), `database_url` (a fresh database), `database` (an open pool on it).
+Fixtures: `postgres` (the server), `database_url` (a fresh database), `database` (an open pool on it), `own_postgres` (a
+server for one test, to be killed).
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
+import psutil
 import pytest
 
 from store.embedded import EmbeddedPostgres
@@ -86,3 +89,35 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     database = await Database.open(database_url)
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def own_postgres() -> AsyncIterator[EmbeddedPostgres]:
+    """A server of this test alone, not yet started, for tests that kill, freeze or fill it."""
+    directory = private_directory()
+    server = EmbeddedPostgres(directory)
+    try:
+        yield server
+    finally:
+        await server.stop()
+        shutil.rmtree(directory)
+
+
+def process_tree(pid: int) -> list[psutil.Process]:
+    """A server's processes, postmaster first."""
+    postmaster = psutil.Process(pid)
+    return [postmaster, *postmaster.children(recursive=True)]
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Stop every process of a server for the length of the block: it accepts connections and says nothing."""
+    tree = process_tree(pid)
+    for process in tree:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in tree:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()

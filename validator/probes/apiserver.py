@@ -11,6 +11,7 @@ One ask is one GET of a health path on a kept connection; every few asks also on
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -61,6 +62,7 @@ class ApiServerProbe:
         self._kept: KeptConnection | None = None
         self._path = 0
         self._asks = 0
+        self._renewing = False
         self._read_failing = False
         self._credential_failing = False
         self._version = ""
@@ -208,9 +210,9 @@ class ApiServerProbe:
 
     def _usable_connection(self, credential: Credential | None) -> KeptConnection | None:
         certificate = credential.client_certificate if credential else None
-        if self._kept is not None and not self._kept.good(
-            certificate, self._clock.now(), self._settings.renew_after_s, self._asks
-        ):
+        now = self._clock.now()
+        if self._kept is not None and not self._kept.good(certificate, now, self._asks):
+            self._renewing = self._kept.old(now)
             self._drop()
         return self._kept
 
@@ -225,8 +227,17 @@ class ApiServerProbe:
                 seen["address"] = trace.address
         self._path = 0
         self._version = ""
+        # A fleet that connects at once (a start, the end of an outage) must not renew at once five minutes later.
+        share = 1.0 if self._renewing else random.random()  # noqa: S311 - spreads load, hides nothing
+        self._renewing = False
         self._kept = KeptConnection(
-            dialled.connection, certificate, trace, dialled.tls, opened_at=self._clock.now(), opened_in=self._asks
+            dialled.connection,
+            certificate,
+            trace,
+            dialled.tls,
+            opened_at=self._clock.now(),
+            opened_in=self._asks,
+            lifetime_s=share * self._settings.renew_after_s,
         )
         return self._kept
 

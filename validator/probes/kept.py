@@ -26,6 +26,7 @@ class KeptConnection:
         *,
         opened_at: float,
         opened_in: int,
+        lifetime_s: float,
     ) -> None:
         self.connection = connection
         self.trace = trace
@@ -36,6 +37,7 @@ class KeptConnection:
         self._certificate = certificate
         self._opened_at = opened_at
         self._opened_in = opened_in
+        self._lifetime_s = lifetime_s
         expires = datetime.fromtimestamp(self.expires_at, UTC).isoformat().replace("+00:00", "Z")
         self._facts: dict[str, Any] = {
             "address": trace.address,
@@ -43,13 +45,17 @@ class KeptConnection:
             "certificate_expires": expires,
         }
 
-    def good(self, certificate: ClientCertificate | None, now: float, renew_after_s: float, ask: int) -> bool:
+    def old(self, now: float) -> bool:
+        """Whether its time has come: to see changes of DNS, certificate and routes."""
+        return now - self._opened_at >= self._lifetime_s
+
+    def good(self, certificate: ClientCertificate | None, now: float, ask: int) -> bool:
         """Whether this ask may use it. Never renewed in the middle of an ask unless the peer has gone."""
         if not self.connection.usable or certificate is not self._certificate:
             return False
         if ask in (self._opened_in, self.answered_in):
             return True
-        return now - self._opened_at < renew_after_s and now < self.expires_at and not self.trace.dead_family
+        return not self.old(now) and now < self.expires_at and not self.trace.dead_family
 
     def evidence(self, now: float, ask: int) -> dict[str, Any]:
         """What this connection adds to a verdict's evidence."""

@@ -22,7 +22,7 @@ class ApiServerSettings:
     read_every: int = 4
     """Every so many asks also read one namespace: `/readyz` alone can be stale green. 4 x 30 s = two minutes."""
     renew_after_s: float = 300.0
-    """A kept connection is renewed at this age, so that changes of DNS, certificate and routes are seen."""
+    """Oldest a kept connection may get: so changes of DNS, certificate and routes are seen."""
     slow_after_s: float = 3.0
     """An answer that takes longer is a finding: client-go's default timeouts of webhooks and leases start at 5-10 s."""
     expiring_within_s: float = 14 * DAY_S

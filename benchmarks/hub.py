@@ -1,0 +1,102 @@
+"""The whole service as a child process of a benchmark: `muster run`, and one more taker of verdicts.
+
+Verdicts are written to stdout as JSON lists: `[monotonic_s, name, check, lane, outcome, lateness_s, skipped]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+
+import uvloop
+
+from muster.app import App, raise_descriptor_limit
+from muster.logs import configure_logging
+from muster.settings import Settings
+from muster.sources import make_sources
+from validator.model import Verdict
+from validator.probes.settings import ApiServerSettings
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--interval", type=float, required=True)
+    parser.add_argument("--timeout", type=float, required=True)
+    parser.add_argument("--renew-after", type=float, default=300.0)
+    parser.add_argument("--quiet", action="store_true", help="count verdicts only: one line a second")
+    options = parser.parse_args()
+    settings = Settings(
+        data_dir=options.data_dir,
+        static=[options.source],
+        listen="127.0.0.1:0",
+        interval_s=options.interval,
+        timeout_s=options.timeout,
+        log_level="error",
+    )
+    configure_logging(settings.log_level, settings.log_format)
+    raise_descriptor_limit()
+    sys.setswitchinterval(0.0005)  # as muster.app.serve does
+    probing = ApiServerSettings(timeout_s=options.timeout, renew_after_s=options.renew_after)
+    out = sys.stdout
+    app: App
+    counted = 0
+
+    def observe(verdicts: Sequence[Verdict]) -> None:
+        nonlocal counted
+        counted += len(verdicts)
+        if options.quiet:
+            return
+        now = monotonic()
+        leading = app.hub.leading
+        assert leading is not None
+        rows = [
+            [
+                now,
+                leading.inventory.clusters[v.cluster_id].name,
+                v.check,
+                v.lane,
+                v.outcome,
+                v.lateness_s,
+                v.skipped_ticks,
+            ]
+            for v in verdicts
+        ]
+        out.write(json.dumps(rows) + "\n")
+
+    def ready(url: str) -> None:
+        out.write(json.dumps({"ready": url, "pid": os.getpid()}) + "\n")
+        out.flush()
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            if options.quiet:
+                out.write(json.dumps({"at": monotonic(), "verdicts": counted}) + "\n")
+            out.flush()
+
+    async def run() -> int:
+        nonlocal app
+        app = App(settings, make_sources(settings), probing=probing, observe=observe)
+        ticking = asyncio.create_task(tick(), name="report")
+        try:
+            return await app.run(ready)
+        finally:
+            ticking.cancel()
+            out.flush()
+
+    assert threading.current_thread() is threading.main_thread()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""A full disk under PostgreSQL: told as such, survived, and over when there is space again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store.embedded import EmbeddedPostgres
+from store.errors import StoreFull
+from store.pool import Database
+from tests.support.need import need
+from tests.support.postgres import private_directory
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of 128 MiB: an empty data directory takes half of it."""
+    need(sys.platform == "linux" and os.geteuid() == 0, "mounting a small file system needs root on Linux")
+    directory = private_directory()
+    options = "size=128m,mode=0755"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "muster-test", directory], check=False)
+    need(mounted.returncode == 0, "mounting a small file system needs CAP_SYS_ADMIN")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+        directory.rmdir()
+
+
+def fill(directory: Path) -> Path:
+    """Leave no block free."""
+    filler = directory / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096):
+            try:
+                while True:
+                    file.write(b"\0" * size)
+            except OSError:
+                continue
+    return filler
+
+
+async def test_a_full_disk_is_told_and_is_over_when_there_is_space(small_disk: Path) -> None:
+    server = EmbeddedPostgres(small_disk / "data", settings={"max_wal_size": "32MB"})
+    try:
+        database = await Database.open(await server.start())
+        await database.execute("CREATE TABLE t (id int, what text)")
+        await database.execute("INSERT INTO t VALUES (0, 'kept')")
+        filler = fill(small_disk)
+        with pytest.raises(StoreFull, match=r"No space left on device.*Free space"):
+            for number in range(1, 1000):
+                await database.execute(
+                    "INSERT INTO t SELECT $1, string_agg(md5(random()::text), '') FROM generate_series(1, 30)", number
+                )
+        assert await database.fetchval("SELECT what FROM t WHERE id = 0") == "kept"
+        filler.unlink()
+        await database.execute("INSERT INTO t VALUES (-1, 'after')")
+        assert await database.fetchval("SELECT what FROM t WHERE id = -1") == "after"
+        await database.close()
+    finally:
+        await server.stop()
+
+
+async def test_a_disk_that_is_full_at_the_first_start_leaves_nothing_half_done(small_disk: Path) -> None:
+    data_dir = small_disk / "data"
+    data_dir.mkdir()
+    filler = fill(small_disk)
+    with filler.open("r+b") as file:
+        file.truncate(filler.stat().st_size - (8 << 20))
+    server = EmbeddedPostgres(data_dir)
+    with pytest.raises(StoreFull, match="Free space"):
+        await server.start()
+    assert {path.name for path in data_dir.iterdir()} == {"muster.lock"}
+    filler.unlink()
+    try:
+        await server.start()
+    finally:
+        await server.stop()

@@ -1,0 +1,1 @@
+"""Where credentials come from: the entry itself, files that others renew, exec plugins."""
