@@ -1,7 +1,7 @@
 """What does a verdict cost? Muster, all of it, against Debian's Prometheus + blackbox_exporter over the same targets.
 
-2,000 TLS targets with a CA each, every 10 s, timeout 5 s (`--quick`: 400). Muster: probe, verdict, health, store with
-its PostgreSQL, a scraper every 15 s; every fifth of its asks is heavier than the peers' (a namespace read), and
+2,000 TLS targets with a CA each, every 10 s, timeout 5 s (`--quick`: 400 every 5 s). Muster: probe, verdict, health, store with
+its PostgreSQL, a scraper every 15 s; every fourth of its asks is heavier than the peers' (a namespace read), and
 connections are renewed at the production rate (once in 300 s each) inside the window. The peers get the same targets,
 interval, timeout, bearer token and CA check. They take turns; CPU is user + system of all processes of each side, a
 verdict is one target asked once, memory is the sum of PSS at the end of the window.
@@ -19,8 +19,6 @@ from benchmarks import peers
 from benchmarks.harness import cpu_s, machine, muster_child, pss_mib, raise_limits, result, scraper
 from muster.demo.running import running_fleet
 
-INTERVAL_S = 10.0
-TIMEOUT_S = 5.0
 SCRAPE_S = 15.0
 
 
@@ -34,53 +32,74 @@ class Cost:
     verdicts: float
 
 
-async def muster_cost(source: Path, targets: int, settle_s: float, window_s: float, renew_after_s: float) -> Cost:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How it is measured."""
+
+    targets: int
+    interval_s: float
+    timeout_s: float
+    settle_s: float
+    """Before the window opens: more than one interval, so that every target has been asked once."""
+    window_s: float
+    rounds: int
+
+    @property
+    def due(self) -> float:
+        """Verdicts that fall due in a window."""
+        return self.targets * self.window_s / self.interval_s
+
+
+FULL = Plan(targets=2000, interval_s=10.0, timeout_s=5.0, settle_s=25.0, window_s=60.0, rounds=2)
+QUICK = Plan(targets=400, interval_s=5.0, timeout_s=2.5, settle_s=6.0, window_s=6.0, rounds=1)
+
+
+async def muster_cost(source: Path, plan: Plan, renew_after_s: float) -> Cost:
     async with (
-        muster_child(source, interval_s=INTERVAL_S, timeout_s=TIMEOUT_S, renew_after_s=renew_after_s) as hub,
+        muster_child(source, interval_s=plan.interval_s, timeout_s=plan.timeout_s, renew_after_s=renew_after_s) as hub,
         scraper(hub.url, SCRAPE_S) as scrapes,
     ):
-        await asyncio.sleep(settle_s)
+        await asyncio.sleep(plan.settle_s)
         asked = sum(s.check == "apiserver" for s in hub.seen)
         begin = cpu_s([hub.pid])
-        await asyncio.sleep(window_s)
+        await asyncio.sleep(plan.window_s)
         spent = cpu_s([hub.pid]) - begin
         window = [s for s in hub.seen if s.check == "apiserver"][asked:]
         well = sum(s.outcome == "pass" for s in window)
-        if well < 0.99 * len(window) or len(window) < 0.9 * targets * window_s / INTERVAL_S:
+        if well < 0.99 * len(window) or len(window) < 0.9 * plan.due:
             raise SystemExit(f"not a fair window: {well} of {len(window)} verdicts pass, {len(scrapes)} scrapes")
         return Cost(spent / len(window) * 1000, pss_mib([hub.pid]), len(window))
 
 
-async def peer_cost(source: Path, targets: int, settle_s: float, window_s: float) -> Cost:
+async def peer_cost(source: Path, plan: Plan) -> Cost:
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as directory:
-        async with peers.prometheus_and_blackbox(source, Path(directory), INTERVAL_S, TIMEOUT_S) as (pids, url):
-            await asyncio.sleep(settle_s)
+        async with peers.prometheus_and_blackbox(source, Path(directory), plan.interval_s, plan.timeout_s) as (pids, url):
+            await asyncio.sleep(plan.settle_s)
             asked = await peers.verdicts(url)
             begin = cpu_s(pids)
-            await asyncio.sleep(window_s)
+            await asyncio.sleep(plan.window_s)
             spent = cpu_s(pids) - begin
             made = await peers.verdicts(url) - asked
-            if await peers.up(url) < 0.99 or made < 0.9 * targets * window_s / INTERVAL_S:
+            if await peers.up(url) < 0.99 or made < 0.9 * plan.due:
                 raise SystemExit(f"not a fair window: {made} probes, {await peers.up(url):.2f} of them well")
             return Cost(spent / made * 1000, pss_mib(pids), made)
 
 
 async def main(*, quick: bool) -> None:
-    targets, settle_s, window_s = (400, 3.0, 8.0) if quick else (2000, 25.0, 60.0)
-    rounds = 1 if quick else 2
-    print(f"{machine()}; {targets} targets, interval {INTERVAL_S:.0f} s; peers: {peers.versions()}", flush=True)
+    plan = QUICK if quick else FULL
+    print(f"{machine()}; {plan.targets} targets, interval {plan.interval_s:.0f} s; peers: {peers.versions()}", flush=True)
     ours: list[Cost] = []
     fresh: list[Cost] = []
     theirs: list[Cost] = []
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as directory:
-        async with running_fleet(Path(directory), groups=[(targets, "healthy")], warm=True) as fleet:
-            for _ in range(rounds):
+        async with running_fleet(Path(directory), groups=[(plan.targets, "healthy")], warm=True) as fleet:
+            for _ in range(plan.rounds):
                 for side, costs in (("muster", ours), ("peers", theirs), ("muster, fresh connections", fresh)):
                     if side == "peers":
-                        cost = await peer_cost(fleet.source, targets, settle_s, window_s)
+                        cost = await peer_cost(fleet.source, plan)
                     else:
                         renew_s = 300.0 if side == "muster" else 0.0
-                        cost = await muster_cost(fleet.source, targets, settle_s, window_s, renew_s)
+                        cost = await muster_cost(fleet.source, plan, renew_s)
                     costs.append(cost)
                     print(
                         f"{side}: {cost.cpu_ms:.3f} ms CPU a verdict ({cost.verdicts:.0f}), {cost.memory_mib:.0f} MiB",
@@ -91,7 +110,7 @@ async def main(*, quick: bool) -> None:
         cpu_ratio=_ratio(ours, theirs),
         cpu_ratio_fresh=_ratio(fresh, theirs),
         memory_ratio=sum(c.memory_mib for c in ours) / sum(c.memory_mib for c in theirs),
-        targets=targets,
+        targets=plan.targets,
     )
 
 

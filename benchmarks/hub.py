@@ -18,7 +18,7 @@ from time import monotonic
 import uvloop
 
 from muster.app import App, raise_descriptor_limit
-from muster.logs import configure_logging
+from muster.logs import configure_logs
 from muster.settings import Settings
 from muster.sources import make_sources
 from validator.model import Verdict
@@ -42,7 +42,7 @@ def main() -> int:
         timeout_s=options.timeout,
         log_level="error",
     )
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format)
     raise_descriptor_limit()
     sys.setswitchinterval(0.0005)  # as muster.app.serve does
     probing = ApiServerSettings(timeout_s=options.timeout, renew_after_s=options.renew_after)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from benchmarks.harness import cpu_s, machine, muster_child, pss_mib, raise_limits, result
+from benchmarks.harness import Seen, cpu_s, machine, muster_child, pss_mib, raise_limits, result
 from muster.demo.running import running_fleet
 
 DEAD_SHARE = 0.3
@@ -89,8 +89,8 @@ def _marginal(few: Point, many: Point) -> float:
     return (many.cpu_per_s - few.cpu_per_s) / (many.verdicts_per_s - few.verdicts_per_s)
 
 
-def _asked(seen: list[object]) -> int:
-    return sum(getattr(s, "check", "") == "apiserver" for s in seen)
+def _asked(seen: list[Seen]) -> int:
+    return sum(s.check == "apiserver" for s in seen)
 
 
 if __name__ == "__main__":

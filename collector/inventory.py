@@ -116,6 +116,23 @@ class Inventory:
         self._main_keys = {i: key for i, key in self._main_keys.items() if i in after}
         return changes
 
+    async def settle_uids(self, uids: Mapping[UUID, str]) -> set[UUID]:
+        """Believe the first UIDs that clusters show, where nobody disputes them; all in one transaction.
+
+        Gives those that are settled; the others are for `learn_uid`, one by one. Raises `StoreError`; then nothing
+        changed.
+        """
+        taken = {c.external_uid for c in self.clusters.values()}
+        settled: dict[UUID, Cluster] = {}
+        for cluster_id, uid in uids.items():
+            cluster = self.clusters.get(cluster_id)
+            if cluster is not None and cluster.external_uid is None and uid not in taken:
+                taken.add(uid)
+                settled[cluster_id] = replace(cluster, external_uid=uid)
+        await self._save(settled.values(), {}, ())
+        self.clusters.update(settled)
+        return set(settled)
+
     async def learn_uid(self, cluster_id: UUID, uid: str) -> Changes | str:
         """A cluster has shown its kube-system UID.
 
@@ -131,17 +148,13 @@ class Inventory:
                 return f"{cluster.name} shows the kube-system UID of {other.name}, but is signed by another CA"
             return await self._join(cluster, other)
         if cluster.external_uid is None:
-            return await self._settle(replace(cluster, external_uid=uid))
+            await self.settle_uids({cluster_id: uid})
+            return Changes()
         if self._clock.now() - cluster.first_seen_at < REBUILT_AT_MOST_EVERY_S:
             return f"{cluster.name} showed the kube-system UID {cluster.external_uid} before and shows {uid} now"
         return await self._rebuild(cluster, uid)
 
     # -- decisions that touch the database
-
-    async def _settle(self, cluster: Cluster) -> Changes:
-        await self._save([cluster], {}, ())
-        self.clusters[cluster.id] = cluster
-        return Changes()
 
     async def _join(self, newcomer: Cluster, known: Cluster) -> Changes:
         """Two ways in, one cluster: the one that was known keeps its id and its history."""

@@ -23,13 +23,13 @@ from uuid import UUID
 
 import structlog
 import uvloop
-from collector.metrics import FleetMetrics
 
 import collector
 import store
 from collector.cluster import Cluster
 from collector.history import History
 from collector.inventory import Inventory
+from collector.metrics import FleetMetrics
 from collector.recorder import CrashPoint, Recorder
 from collector.transition import Transition
 from muster.api.server import ApiServer
@@ -120,7 +120,7 @@ class App:
         self._clock = HubClock()
         self._schedule = ScheduleSettings(interval_s=settings.interval_s, timeout_s=settings.timeout_s)
         self.hub = Hub(self._clock, version("muster"))
-        self.metrics = FleetMetrics(self.hub, otlp_endpoint=settings.otlp_endpoint)
+        self.metrics = FleetMetrics(self.hub, interval_s=settings.interval_s, otlp_endpoint=settings.otlp_endpoint)
 
     async def run(self, ready: Callable[[str], None] = lambda _: None) -> int:
         """Serve until a signal; `ready` is told the API's URL. Gives the exit code, having said what went wrong."""
@@ -139,6 +139,7 @@ class App:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(_until_signal(), name="signals")
+                    tasks.create_task(self.metrics.run(), name="otlp")
                     tasks.create_task(self._serve(tasks, cleanup), name="serve")
             except* Stopped:
                 _log.info("stopped")

@@ -91,6 +91,8 @@ class Intake:
                     self._complain(name, reading)
                     if self._readings[name] is reading:  # else a newer one has come meanwhile
                         del self._readings[name]
+                for cluster_id in await self._inventory.settle_uids(dict(self._uids)):
+                    del self._uids[cluster_id]
                 while self._uids:
                     cluster_id, uid = self._uids.popitem()
                     await self._learn(cluster_id, uid)

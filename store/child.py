@@ -11,7 +11,6 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from store.errors import StoreUnavailable
 
@@ -33,10 +32,12 @@ async def spawn(
     identity: Identity | None,
     *,
     death_signal: signal.Signals,
-    output: int | IO[bytes],
+    output: int,
     keep_open: Sequence[int] = (),
 ) -> Process:
-    """Start a program that gets `death_signal` if we die (Linux); None = as ourselves.
+    """Start a program that gets `death_signal` if we die (Linux); no identity = as ourselves.
+
+    `output`, for stdout and stderr, is a descriptor or one of asyncio's constants.
 
     It gets a session of its own, so that Ctrl-C on the terminal reaches us and not the database behind our back.
     """

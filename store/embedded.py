@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 import asyncpg
 
-from store.binaries import Binaries, find_binaries
+from store.binaries import Binaries, find_binaries, installed
 from store.child import Identity, spawn
 from store.datadir import DataDir, ended_badly
 from store.errors import StoreRefused, StoreUnavailable, store_errors
@@ -58,7 +58,8 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
 
 MAX_SOCKET_PATH_BYTES = 107
 """`sun_path` is 108 bytes on Linux with its end; PostgreSQL refuses longer ones."""
-SOCKET_NAME = ".s.PGSQL.5432"
+PORT = 5432
+"""Only part of the socket's name; said in the URL, because PGPORT would change it otherwise."""
 START_TIMEOUT_S = 60.0
 """Crash recovery replays up to `max_wal_size`; a slow disk takes its time."""
 LEFTOVERS_TIMEOUT_S = 10.0
@@ -114,20 +115,20 @@ class EmbeddedPostgres:
                 identity = server_identity(self._dir.cluster)
                 if identity:
                     self._dir.open_to(identity)
-                binaries = await find_binaries(self._dir.major(), identity, self._dir.root)
+                binaries = await find_binaries(installed(), self._dir.major(), identity, self._dir.root)
                 await self._dir.create(binaries, identity, lock_fd)
                 return await self._launch(binaries, identity, lock_fd)
         except BaseException:
             await self.stop()
             raise
 
-    async def exited(self) -> str:
+    async def exited(self, *, log_check_s: float = LOG_CHECK_S) -> str:
         """Return, saying how, once the server has ended by itself. It also keeps the log bounded: keep it awaited."""
         if self._process is None:
             raise RuntimeError("the embedded PostgreSQL was not started")
         while True:
             try:
-                async with asyncio.timeout(LOG_CHECK_S):
+                async with asyncio.timeout(log_check_s):
                     code = await self._process.wait()
             except TimeoutError:
                 with suppress(OSError):
@@ -176,19 +177,23 @@ class EmbeddedPostgres:
         if binaries.major >= 18:
             settings.setdefault("io_method", "sync")  # saves three processes; nothing here reads in bulk
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        url = f"postgresql://postgres:{self._dir.password()}@/postgres?host={quote(str(run_dir), safe='')}"
+        host = quote(str(run_dir), safe="")
+        url = f"postgresql://postgres:{self._dir.password()}@/postgres?host={host}&port={PORT}"
         self._dir.forget_stale_pid()
         deadline = asyncio.get_running_loop().time() + LEFTOVERS_TIMEOUT_S
         while True:
-            with open(self._dir.log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
-                began = log.tell()
+            log_fd = os.open(self._dir.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                began = os.fstat(log_fd).st_size
                 self._process = await spawn(
                     [binaries.postgres, "-D", self._dir.cluster, *options],
                     identity,
                     death_signal=signal.SIGINT,
-                    output=log,
+                    output=log_fd,
                     keep_open=[lock_fd],
                 )
+            finally:
+                os.close(log_fd)
             if await self._ready(self._process, url):
                 return url
             said = _tail(self._dir.log, began)
@@ -231,7 +236,7 @@ class EmbeddedPostgres:
 
 
 def _too_long(run_dir: Path) -> bool:
-    return len(os.fsencode(run_dir / SOCKET_NAME)) > MAX_SOCKET_PATH_BYTES
+    return len(os.fsencode(run_dir / f".s.PGSQL.{PORT}")) > MAX_SOCKET_PATH_BYTES
 
 
 def _tail(log: Path, began: int) -> str:

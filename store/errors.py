@@ -112,6 +112,10 @@ def store_error(what: str, error: Exception) -> StoreError:
         return StoreUnavailable(f"{what}: {_SCHEMA_MOVED}.")
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return StoreUnavailable(f"{what}: {error}. Check which of the servers is the primary.")
+    if isinstance(error, asyncpg.InternalClientError):
+        # A dying server's last FATAL, unread by anyone, leaves a connection in a state that asyncpg calls a bug of its
+        # own ("cannot switch to state 15"). The connection is dropped, the next one is good.
+        return StoreUnavailable(f"{what}: {error}. {_WAIT}.")
     if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
         return StoreRefused(f"{what}: {error}. Correct MUSTER_DATABASE_URL.")
     if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError) and _says_closed(error):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import asyncpg
 
 from store.address import parse_address
-from store.errors import StoreError, StoreRefused, StoreUnavailable, store_errors
+from store.errors import StoreError, StoreFull, StoreRefused, StoreUnavailable, store_errors
 from store.pool import CONNECT_TIMEOUT_S, Row, server_settings
 
 POLL_S = 1.0
@@ -54,7 +54,7 @@ class Leadership:
         """Wait until this instance leads; gives its epoch.
 
         `on_wait` is called with the cause when waiting begins and when the cause changes, not each second. A database
-        that is away is waited for as well; `StoreRefused` and defects are raised.
+        that is away or can't be written to is waited for as well; `StoreRefused` and defects are raised.
         """
         told = ""
         while True:
@@ -63,8 +63,8 @@ class Leadership:
                     self._epoch = epoch = await self._ask(_LEAD, self._holder)
                     return epoch
                 cause = "another instance leads; this one is its hot standby"
-            except StoreUnavailable as error:
-                await self.close()
+            except (StoreUnavailable, StoreFull) as error:
+                await self.close()  # the lock too, if it was held: another instance may fare better
                 cause = error.message
             except BaseException:
                 self._drop()

@@ -16,6 +16,7 @@ import heapq
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from time import monotonic
 from uuid import UUID
@@ -49,6 +50,8 @@ class Target:
     pace: Pace = field(default_factory=Pace)
     task: asyncio.Task[None] | None = None
     removed: bool = False
+    again: bool = False
+    """Hastened in mid-ask: ask once more when that is over."""
     entry: int = 0
     """Number of its valid agenda entry: older entries in the heap are void."""
 
@@ -80,25 +83,33 @@ class Engine:
                         self.lanes[target.pace.lane].offer(target)
                     for lane, slots in self.lanes.items():
                         while admitted := slots.admit():
-                            admitted.task = tasks.create_task(self._ask(admitted, lane), name=f"ask:{admitted.name}")
+                            self._begin(admitted, lane, tasks)
                     await self._sleep_until_due()
         finally:
             for target in self._targets.values():
                 target.probe.close()
 
-    async def _ask(self, target: Target, lane: Lane) -> None:
-        started, probe = monotonic(), target.probe
-        try:
-            answer = await self._answer(target.name, probe)
-            if target.probe is probe:
-                self._settle(target, lane, answer, started, monotonic())
-            elif not target.removed:  # given another endpoint or credential meanwhile: this answer is of the old one
-                self._put(target, monotonic())
-        finally:
-            target.task = None
+    def _begin(self, target: Target, lane: Lane, tasks: asyncio.TaskGroup) -> None:
+        if target.removed:  # while it waited
             self.lanes[lane].leave()
-            if len(self.lanes[lane]):
-                self._changed.set()
+            return
+        target.task = tasks.create_task(self._ask(target, lane), name=f"ask:{target.name}")
+        target.task.add_done_callback(partial(self._ended, target, lane))
+
+    async def _ask(self, target: Target, lane: Lane) -> None:
+        started = monotonic()
+        answer = await self._answer(target.name, target.probe)
+        self._settle(target, lane, answer, started, monotonic())
+
+    def _ended(self, target: Target, lane: Lane, _task: asyncio.Task[None]) -> None:
+        """A callback and no `finally`, which a task that is cancelled before its first step would not come to."""
+        target.task = None
+        self.lanes[lane].leave()
+        if len(self.lanes[lane]):
+            self._changed.set()
+        if not target.removed and (target.again or not target.entry):  # no entry: it was cancelled, its probe replaced
+            self._put(target, monotonic())
+        target.again = False
 
     async def _answer(self, name: str, probe: Probe) -> Answer:
         try:
@@ -181,11 +192,15 @@ class Engine:
         """Take up a target, or give a known one another probe (endpoint or credential changed); never a burst."""
         now = monotonic()
         known = self._targets.get(target_id)
+        interval_s = self._settings.interval_s
         if known is not None:
             known.probe.close()
             known.probe, known.name = probe, name
+            if known.task is not None:
+                known.task.cancel()  # its answer would be of the old probe
+            if known.entry:  # what kept it waiting (backoff, Retry-After) was of the old one too
+                self._put(known, min(known.due, schedule.tick_at_or_after(now, known.phase, interval_s)))
             return
-        interval_s = self._settings.interval_s
         # The grid stands on the hub clock, so that it is the same after a restart; the agenda runs on loop time.
         phase = schedule.phase_s(target_id, interval_s) + (now - self._clock.now())
         target = self._targets[target_id] = Target(target_id, name, probe, phase)
@@ -204,10 +219,14 @@ class Engine:
         self._resize()
 
     def hasten(self, target_id: UUID) -> None:
-        """Ask this target now, if it only waits for its tick; it goes on at its usual ticks afterwards."""
+        """Ask this target now, or once more where it is being asked; it goes on at its usual ticks afterwards."""
         target = self._targets.get(target_id)
-        if target is not None and target.entry:
+        if target is None:
+            return
+        if target.entry:
             self._put(target, monotonic())
+        else:
+            target.again = target.task is not None
 
     def next_due_s(self, target_id: UUID) -> float | None:
         """Seconds until the target is asked again; None while it is waiting for a slot or being asked, or unknown."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _CHUNK_BYTES = 1024 * 1024
@@ -29,13 +29,13 @@ class FileError(Exception):
 class FileContent:
     """What was read, and whether its owner may be believed."""
 
-    data: bytes
+    text: str = field(repr=False)
     foreign_because: str | None
     """Why the file is not the operator's own; None = it is (owner we or root, not writable by others)."""
 
 
 def read_file(path: Path, max_bytes: int) -> FileContent:
-    """Read a whole regular file. Blocks on a hung file system, so call it in a `FileThread`. Raises `FileError`."""
+    """Read a whole text file. Blocks on a hung file system, so call it in a `FileThread`. Raises `FileError`."""
     # O_NONBLOCK: opening a FIFO without a writer would hang for ever.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:
@@ -55,7 +55,13 @@ def read_file(path: Path, max_bytes: int) -> FileContent:
         os.close(descriptor)
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise FileError(f"{path} was being written while it was read", "Nothing; it is read again shortly.")
-    return FileContent(data, _foreign_because(before))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileError(
+            f"{path} is no UTF-8 text, at byte {error.start}", "Check that it is the right file."
+        ) from error
+    return FileContent(text, _foreign_because(before))
 
 
 def _read_bounded(descriptor: int, path: Path, max_bytes: int) -> bytes:

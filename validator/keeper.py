@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -25,13 +26,14 @@ AGAIN_AFTER_S = 10.0
 
 
 class CredentialKeeper:
-    """The queue of wanted credentials and the last failure of each source."""
+    """The queue of wanted credentials and the last failure of each source, for as long as anybody has that source."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._wanted: dict[CredentialSource, list[Callable[[], None]]] = {}
         self._queue: asyncio.Queue[CredentialSource] = asyncio.Queue()
-        self._fetched: dict[CredentialSource, tuple[float, CredentialError | None]] = {}
+        # Weak, because a source is shared by targets that come and go: what is known of it outlasts any one of them.
+        self._fetched: WeakKeyDictionary[CredentialSource, tuple[float, CredentialError | None]] = WeakKeyDictionary()
 
     def want(self, source: CredentialSource, then: Callable[[], None]) -> None:
         """Have `source` fetched soon and `then` called after it, well or ill. Costs nothing when repeated."""
@@ -50,10 +52,6 @@ class CredentialKeeper:
         last = self._fetched.get(source)
         return last[1] if last else None
 
-    def forget(self, source: CredentialSource) -> None:
-        """The target is gone."""
-        self._fetched.pop(source, None)
-
     async def run(self) -> None:
         """Fetch until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -67,10 +65,11 @@ class CredentialKeeper:
             try:
                 await source.fetch(self._clock.now())
             except CredentialError as failure:
-                error = failure
+                error = CredentialError(failure.reason, failure.message)  # without the frames, which hold the source
             except Exception as defect:  # noqa: BLE001 - one source's defect must not end them all
                 _log.exception("credential source broke its contract", source=type(source).__name__)
                 error = CredentialError(Reason.CREDENTIAL_UNAVAILABLE, f"unforeseen {type(defect).__name__}")
             self._fetched[source] = (self._clock.now(), error)
             for then in self._wanted.pop(source, []):
                 then()
+            del source  # or the wait for the next one would keep it

@@ -35,9 +35,9 @@ class Doors:
         """0 until the first address is opened, if the kernel is to choose it."""
 
     async def set(self, address: str, door: Door) -> None:
-        """Make `address` do as `door` says. Raises OSError (address in use), ValueError for a refusal when shared."""
-        if self._shared and door is Door.REFUSE:
-            raise ValueError("a fleet with one shared listener can't refuse connections: give it a socket an address")
+        """Make `address` do as `door` says. Raises OSError; ValueError for what a shared listener can't do."""
+        if self._shared and (door is Door.REFUSE or ":" in address):
+            raise ValueError("a shared listener can't refuse connections, and has no IPv6: use a socket an address")
         if self._shared and self._all is None:
             self._all = await self._serve(self._bound("0.0.0.0"))  # noqa: S104 - bound to the loopback interface
         if door is not Door.FULL:

@@ -53,10 +53,7 @@ async def test_a_full_disk_is_told_and_is_over_when_there_is_space(small_disk: P
         await database.execute("INSERT INTO t VALUES (0, 'kept')")
         filler = fill(small_disk)
         with pytest.raises(StoreFull, match=r"No space left on device.*Free space"):
-            for number in range(1, 1000):
-                await database.execute(
-                    "INSERT INTO t SELECT $1, string_agg(md5(random()::text), '') FROM generate_series(1, 30)", number
-                )
+            await database.execute("INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 20000) AS n")
         assert await database.fetchval("SELECT what FROM t WHERE id = 0") == "kept"
         filler.unlink()
         await database.execute("INSERT INTO t VALUES (-1, 'after')")

@@ -1,5 +1,6 @@
 """Hot standby against a real PostgreSQL: one leads, its death is noticed, and a late writer is fenced."""
 
+# ruff: noqa: ASYNC110 - the server's own state is waited for
 from __future__ import annotations
 
 import asyncio
@@ -9,11 +10,12 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
 from store.embedded import EmbeddedPostgres
-from store.errors import StoreError, StoreRefused, StoreUnavailable
+from store.errors import StoreError, StoreRefused
 from store.leader import Leadership
 from store.migrate import STORE_MIGRATIONS, migrate
 from store.pool import Database
@@ -197,6 +199,18 @@ async def test_a_writer_with_an_old_epoch_is_fenced(database: Database, migrated
         async with database.transaction() as tx:
             assert await tx.fetchval("SELECT epoch FROM leadership FOR SHARE") == 2
         await usurper.close()
+
+
+async def test_nobody_leads_a_database_that_can_not_be_written_to(database: Database, migrated_url: str) -> None:
+    name = urlsplit(migrated_url).path[1:]
+    await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    told: asyncio.Queue[str] = asyncio.Queue()
+    leadership = Leadership(migrated_url, KEY, holder="one")
+    waiting = asyncio.create_task(leadership.acquire(told.put_nowait))
+    assert "read-only" in await asyncio.wait_for(told.get(), 5)
+    await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
+    assert await asyncio.wait_for(waiting, 5) == 1
+    await leadership.close()
 
 
 async def test_what_a_person_has_to_mend_is_raised(migrated_url: str) -> None:

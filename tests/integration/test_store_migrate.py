@@ -37,7 +37,9 @@ async def test_migrations_are_applied_in_order_and_once(database: Database, tmp_
 async def test_two_instances_that_start_at_once_apply_each_once(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    ours = written(tmp_path, m0001_t="CREATE TABLE t (id int); SELECT pg_sleep(0.3);", m0002_r="INSERT INTO t VALUES (1);")
+    ours = written(
+        tmp_path, m0001_t="CREATE TABLE t (id int); SELECT pg_sleep(0.3);", m0002_r="INSERT INTO t VALUES (1);"
+    )
     others = [await Database.open(database_url) for _ in range(3)]
     results = await asyncio.gather(*(migrate(one, [ours], 1) for one in (database, *others)))
     assert sorted(results) == [[], [], [], ["test/0001_t", "test/0002_r"]]
@@ -111,9 +113,7 @@ async def test_a_cancelled_migration_gives_up_its_lock(database: Database, tmp_p
     assert await migrate(database, [slow], 1, lock_wait_s=5) == ["test/0001_slow"]
 
 
-async def test_a_migration_does_not_queue_behind_a_busy_table(
-    database: Database, tmp_path: Path
-) -> None:
+async def test_a_migration_does_not_queue_behind_a_busy_table(database: Database, tmp_path: Path) -> None:
     """It gives up instead: whoever waits for an exclusive lock makes every later reader wait too."""
     ours = written(tmp_path, m0001_t="CREATE TABLE t (id int);")
     await migrate(database, [ours], 1)

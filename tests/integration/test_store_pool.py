@@ -1,5 +1,6 @@
 """The pool against a real PostgreSQL: deadlines, errors, restarts, and what it leaves behind."""
 
+# ruff: noqa: ASYNC110, PT012 - the server's own state is waited for; errors appear at the end of the block
 from __future__ import annotations
 
 import asyncio
@@ -77,7 +78,9 @@ async def test_a_slow_statement_ends_at_its_deadline_on_both_sides(database: Dat
     with pytest.raises(StoreUnavailable, match="deadline"):
         await database.fetchval("SELECT pg_sleep(60)", timeout_s=0.2)
     assert time.monotonic() - began < 1
-    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active' AND pid <> $1"
+    running = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active' AND pid <> $1"
+    )
     async with asyncio.timeout(3):
         while await database.fetchval(running, await database.fetchval("SELECT pg_backend_pid()")) > 1:
             await asyncio.sleep(0.05)
@@ -138,12 +141,14 @@ async def test_close_is_bounded_while_a_statement_hangs(database_url: str) -> No
     assert time.monotonic() - began < 3
     with pytest.raises(StoreUnavailable):
         await hanging
-    with pytest.raises(StoreUnavailable, match="closed|closing"):
+    with pytest.raises(StoreUnavailable, match=r"clos(ed|ing)"):
         await database.fetchval("SELECT 1")
 
 
 async def test_an_absent_server_is_told_at_once() -> None:
-    with pytest.raises(StoreUnavailable, match=r"database 127\.0\.0\.1:1/muster: .*see whether PostgreSQL runs") as caught:
+    with pytest.raises(
+        StoreUnavailable, match=r"database 127\.0\.0\.1:1/muster: .*see whether PostgreSQL runs"
+    ) as caught:
         await Database.open(f"postgresql://muster:{CANARY}@127.0.0.1:1/muster")
     assert CANARY not in caught.value.message
 
@@ -153,7 +158,9 @@ async def test_an_absent_socket_is_told_at_once(tmp_path: Path) -> None:
         await Database.open(f"postgresql://muster:{CANARY}@/muster?host={quote(str(tmp_path), safe='')}")
 
 
-async def test_a_wrong_password_is_refused_and_told_nowhere(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_wrong_password_is_refused_and_told_nowhere(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     right = urlsplit(database_url).password
     assert right
     with pytest.raises(StoreRefused, match="password") as caught:
@@ -183,7 +190,7 @@ async def test_a_role_without_rights_is_refused(database: Database, database_url
     await database.execute(f"DROP ROLE IF EXISTS poor; CREATE ROLE poor LOGIN PASSWORD '{CANARY}'")
     parts = urlsplit(database_url)
     poor = await Database.open(parts._replace(netloc=f"poor:{CANARY}@").geturl())
-    with pytest.raises(StoreRefused, match="permission denied.*GRANT"):
+    with pytest.raises(StoreRefused, match=r"permission denied.*GRANT"):
         await poor.execute("CREATE TABLE t (id int)")
     await poor.close()
     await database.execute("DROP ROLE poor")
@@ -193,7 +200,7 @@ async def test_too_many_connections_are_told_as_such(database: Database, databas
     await database.execute("ALTER DATABASE " + urlsplit(database_url).path[1:] + " CONNECTION LIMIT 1")
     await database.execute(f"CREATE ROLE many LOGIN PASSWORD '{CANARY}'")  # a limit does not bind a superuser
     url = urlsplit(database_url)._replace(netloc=f"many:{CANARY}@").geturl()
-    with pytest.raises(StoreUnavailable, match="too many connections.*Raise max_connections"):
+    with pytest.raises(StoreUnavailable, match=r"too many connections.*Raise max_connections"):
         for _ in range(2):
             await Database.open(url)
     await database.execute("DROP ROLE many")

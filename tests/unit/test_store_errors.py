@@ -38,6 +38,7 @@ from store.errors import (
         (exceptions.OutdatedSchemaCacheError("schema"), StoreUnavailable),
         (exceptions.InvalidCachedStatementError("cached statement plan is invalid"), StoreUnavailable),
         (exceptions.TargetServerAttributeNotMatched("none is primary"), StoreUnavailable),
+        (exceptions.InternalClientError("cannot switch to state 15"), StoreUnavailable),
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), StoreUnavailable),
         (FileNotFoundError(errno.ENOENT, "No such file or directory"), StoreUnavailable),
         (TimeoutError(), StoreUnavailable),
@@ -60,7 +61,7 @@ from store.errors import (
         (exceptions.ForeignKeyViolationError("violates foreign key"), StoreConflict),
         (exceptions.PostgresSyntaxError("syntax error"), StoreError),
         (exceptions.DataError("invalid input for query argument $1"), StoreError),
-        (exceptions.InternalClientError("unknown state"), StoreError),
+        (exceptions.InterfaceError("the server expects 1 argument for this query, 2 were passed"), StoreError),
     ],
 )
 def test_each_kind_of_error_says_what_to_do(error: Exception, expected: type[StoreError]) -> None:
@@ -99,7 +100,7 @@ def test_cancellation_and_defects_of_the_caller_pass_as_they_are(error: BaseExce
 
 
 def test_a_value_that_does_not_fit_is_not_quoted() -> None:
-    error = exceptions.InvalidTextRepresentationError("invalid input syntax for type integer: \"canary\"")
+    error = exceptions.InvalidTextRepresentationError('invalid input syntax for type integer: "canary"')
     message = store_error("here", error).message
     assert "InvalidTextRepresentation" in message
     assert "canary" not in message

@@ -105,8 +105,6 @@ def _text(spec: CredentialSpec, material: Material, max_bytes: int) -> str | Non
     if not isinstance(material, Path):
         return material
     try:
-        return read_file(material, max_bytes).data.decode()
+        return read_file(material, max_bytes).text
     except FileError as error:
         raise unavailable(spec.owner, f"{error.message}. {error.remedy}") from error
-    except UnicodeDecodeError as error:
-        raise unavailable(spec.owner, f"{material} is no text") from error

@@ -106,7 +106,7 @@ def _proxy(fields: Fields) -> Proxy | None:
     if text is None:
         return None
     if fields.origin.foreign_because is not None:
-        raise refused("proxy-url", "sends the hub's connections elsewhere", fields.origin)
+        raise refused("proxy-url", "sends the hub's connections elsewhere", "Remove it", fields.origin)
     parts = _split("proxy-url", text)
     if parts.scheme != "http":
         raise FieldError(

@@ -25,6 +25,10 @@ class FieldError(Exception):
         self.message = message
         self.remedy = remedy
 
+    def at(self, place: str) -> FieldError:
+        """The same with the place before it."""
+        return FieldError(f"{place}: {self.message}", self.remedy)
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -43,6 +47,8 @@ class Fields:
 
     body: Mapping[str, Any]
     origin: Origin
+    prefix: str = ""
+    """Before every field's name in messages: `exec.`."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.body, Mapping):
@@ -54,16 +60,18 @@ class Fields:
         if value is None or value == "":
             return None
         if not isinstance(value, str):
-            raise FieldError(f"{key} is no text", f"Put the value of {key} in quotes.")
+            raise FieldError(f"{self.prefix}{key} is no text", f"Put the value of {key} in quotes.")
         if len(value) > limit:
-            raise FieldError(f"{key} is longer than {limit} characters", f"Check {key}; it can't be right.")
+            raise FieldError(
+                f"{self.prefix}{key} is longer than {limit} characters", f"Check {key}; it can't be right."
+            )
         return value
 
     def line(self, key: str, limit: int = MAX_TEXT_CHARS) -> str | None:
         """A string without line breaks and control characters."""
         value = self.text(key, limit)
         if value is not None and not value.isprintable():
-            raise FieldError(f"{key} holds control characters", f"Write {key} on one line.")
+            raise FieldError(f"{self.prefix}{key} holds control characters", f"Write {key} on one line.")
         return value
 
     def flag(self, key: str) -> bool:
@@ -71,12 +79,14 @@ class Fields:
         value = self.body.get(key)
         if value is None or isinstance(value, bool):
             return bool(value)
-        raise FieldError(f"{key} is neither true nor false", f"Write {key}: true or {key}: false, without quotes.")
+        raise FieldError(
+            f"{self.prefix}{key} is neither true nor false", f"Write {key}: true or {key}: false, without quotes."
+        )
 
     def data(self, key: str, max_bytes: int) -> str | None:
         """Text in base64, as in the `…-data` fields."""
         encoded = self.text(key, max_bytes * 4 // 3 + 1024)
-        return None if encoded is None else decoded(key, encoded)
+        return None if encoded is None else decoded(self.prefix + key, encoded)
 
     def inner(self, key: str) -> Fields | None:
         """A mapping inside this one."""
@@ -84,8 +94,8 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            raise FieldError(f"{key} is no mapping", f"Write {key} as `key: value` lines.")
-        return Fields(value, self.origin)
+            raise FieldError(f"{self.prefix}{key} is no mapping", f"Write {key} as `key: value` lines.")
+        return Fields(value, self.origin, f"{self.prefix}{key}.")
 
     def items(self, key: str, most: int) -> list[Any]:
         """A list; absent is empty."""
@@ -93,9 +103,9 @@ class Fields:
         if value is None:
             return []
         if not isinstance(value, list):
-            raise FieldError(f"{key} is no list", f"Write {key} as lines that begin with `- `.")
+            raise FieldError(f"{self.prefix}{key} is no list", f"Write {key} as lines that begin with `- `.")
         if len(value) > most:
-            raise FieldError(f"{key} has more than {most} items", f"Check {key}, or split the file.")
+            raise FieldError(f"{self.prefix}{key} has more than {most} items", f"Check {key}, or split the file.")
         return value
 
     def path(self, key: str) -> Path | None:
@@ -104,16 +114,16 @@ class Fields:
         if value is None:
             return None
         if self.origin.foreign_because is not None or self.origin.directory is None:
-            raise refused(key, "names a file on the hub", self.origin)
+            raise refused(self.prefix + key, "names a file on the hub", "Embed its content instead", self.origin)
         return self.origin.directory / value
 
 
-def refused(field: str, what: str, origin: Origin) -> FieldError:
+def refused(field: str, what: str, instead: str, origin: Origin) -> FieldError:
     """A field that only the operator's own file may have: it makes the hub read, run or go somewhere."""
     return FieldError(
         f"{field} {what}, which is accepted only in the operator's own file, and this one is not: "
         f"{origin.foreign_because or 'it is no file'}",
-        f"Embed the data instead of {field}, or make the file the hub user's own and writable by nobody else.",
+        f"{instead}, or have it in a file that belongs to the hub's user and that nobody else can write.",
     )
 
 
@@ -125,16 +135,16 @@ def decoded(key: str, encoded: str) -> str:
         raise FieldError(f"{key} is no base64 of a text", f"Copy {key} again; it is cut off or altered.") from error
 
 
-def name_of(body: Any, place: str) -> str:
-    """The `name` of a list item. Raises `FieldError` that says which item, if it has none that can be shown."""
+def name_of(body: Any) -> str:
+    """The `name` of a list item. Raises `FieldError`."""
     if not isinstance(body, Mapping):
-        raise FieldError(f"{place} is no mapping", "Write it as `name: …` and its fields.")
+        raise FieldError("is no mapping", "Write it as `name: …` and its fields.")
     name = body.get("name")
     if not isinstance(name, str) or not name:
-        raise FieldError(f"{place} has no name", "Give it a `name:` (in quotes, if it looks like true or null).")
+        raise FieldError("has no name", "Give it a `name:` (in quotes, if it looks like true or null).")
     if len(name) > MAX_NAME_CHARS or not name.isprintable():
         raise FieldError(
-            f"{place} has a name that is longer than {MAX_NAME_CHARS} or holds control characters: {printable(name)}",
+            f"has a name that is longer than {MAX_NAME_CHARS} or holds control characters: {printable(name)}",
             "Rename it.",
         )
     return name

@@ -8,11 +8,11 @@ of nodes.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import yaml
 
+from validator.file_thread import breathe
 from validator.printable import printable
 
 Value = Any
@@ -21,12 +21,7 @@ Value = Any
 MAX_DEPTH = 32
 """Kubeconfigs are 6 deep; their free-form `extensions` may be deeper."""
 _BREATHE_EVERY = 256
-"""Events between two short sleeps, some 0.5 ms of work. The parser runs in a thread, but shares the interpreter with
-the loop, which gets its turn only every 5 ms unless the thread lets go. Measured while 60 MB were parsed: a timer of
-2 ms fired every 7.2 ms without the sleeps and every 2.4 ms with them, and the parsing took as long."""
-_BREATH_S = 1e-4
-
-
+"""Events: some 0.5 ms of work (see `breathe`)."""
 _STRING_TAG = "tag:yaml.org,2002:str"
 
 
@@ -70,7 +65,7 @@ def _document(loader: yaml.CSafeLoader) -> Value:
         event = loader.get_event()
         seen += 1
         if seen % _BREATHE_EVERY == 0:
-            time.sleep(_BREATH_S)
+            breathe()
         if isinstance(event, yaml.ScalarEvent):
             done = _scalar(event, is_key=bool(stack) and isinstance(stack[-1].value, dict) and stack[-1].key is None)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
@@ -139,4 +134,4 @@ def _scalar(event: yaml.ScalarEvent, *, is_key: bool) -> Value:
 
 
 def _line(event: yaml.Event) -> str:
-    return f"line {event.start_mark.line + 1}"
+    return f"line {event.start_mark.line + 1 if event.start_mark else 0}"

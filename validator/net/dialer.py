@@ -195,7 +195,7 @@ class Dialer:
             ) from None
         except (OSError, ssl.SSLError, ssl.CertificateError, EOFError) as error:
             raise handshake_failure(error, where) from error
-        if encrypted is None:
+        if encrypted is None or encrypted.is_closing() or encrypted.get_extra_info("ssl_object") is None:
             raise ProbeFailure(Reason.TLS_HANDSHAKE_FAILED, f"{where} closed the connection", unanswered=True)
         connection.upgraded(encrypted)
         return encrypted

@@ -52,6 +52,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by isinstance
+        self._transport.pause_reading()  # a server that speaks before TLS is TLS's to judge; start_tls resumes
 
     def upgraded(self, transport: asyncio.Transport) -> None:
         """TLS is up: from now on `transport` is the encrypted one."""

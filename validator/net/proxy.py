@@ -48,6 +48,7 @@ async def open_tunnel(
     """
     reply = _Reply()
     transport.set_protocol(reply)
+    transport.resume_reading()
     authority = endpoint.url.removeprefix("https://")
     authorization = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
     transport.write(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{authorization}\r\n".encode())
@@ -58,4 +59,5 @@ async def open_tunnel(
         raise ProbeFailure(
             Reason.PROXY_FAILED, f"the proxy {proxy.host}:{proxy.port} answered {status_line!r} to CONNECT {authority}"
         )
+    transport.pause_reading()
     transport.set_protocol(connection)

@@ -67,6 +67,7 @@ class ApiServerProbe:
         self._credential_failing = False
         self._version = ""
         self._skew_s: float | None = None
+        self._credential_in_hand()  # so that it is there, most often, when the first tick comes
 
     async def ask(self) -> Answer:
         self._asks += 1
@@ -88,8 +89,6 @@ class ApiServerProbe:
 
     def close(self) -> None:
         self._drop()
-        if self._source is not None:
-            self._keeper.forget(self._source)
 
     # -- the question
 

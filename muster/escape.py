@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def printable(text: str, keep: str = "") -> str:
+def escaped(text: str, keep: str = "") -> str:
     r"""The text with what a terminal would obey written out: ESC becomes `\x1b`, a right-to-left override `\u202e`.
 
     Names, messages and labels come from kubeconfigs and servers of other people. `keep` are characters that pass.

@@ -1,0 +1,70 @@
+"""The fleet's picture for the API: made at most twice a second, however many ask.
+
+A picture of 10,000 clusters holds the loop for tens of milliseconds; a few impatient clients could make probes late.
+It says which moment it is of, so every age in it is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from collector.fleet import ClusterView, FleetSnapshot
+from muster.api.present import ATTENTION
+from muster.api.problems import Kind, ProblemError
+from muster.hub import Hub, Leading
+from validator.reasons import Health
+
+REUSE_S = 0.5
+"""How long a picture is used again. A person's eye and a watch of two seconds notice nothing of it."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One moment."""
+
+    leading: Leading
+    snapshot: FleetSnapshot
+
+    @cached_property
+    def by_health(self) -> Mapping[Health, tuple[ClusterView, ...]]:
+        """In the order of attention; within one health as in the snapshot."""
+        groups: dict[Health, list[ClusterView]] = {health: [] for health in ATTENTION}
+        for view in self.snapshot.clusters:
+            groups[view.health].append(view)
+        return {health: tuple(views) for health, views in groups.items()}
+
+
+class Pictures:
+    """The newest picture."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._last: Picture | None = None
+
+    def leading(self) -> Leading:
+        """What this instance leads with. Raises `ProblemError` where it does not lead."""
+        hub = self._hub
+        if hub.leading is None:
+            cause = hub.waiting_for or "not yet known"
+            raise ProblemError(
+                Kind.NOT_LEADING,
+                f"It is {_DOING.get(hub.role, hub.role)}: {cause}. Ask again, or ask the instance that leads.",
+                role=hub.role,
+                waiting_for=hub.waiting_for,
+            )
+        return hub.leading
+
+    def now(self) -> Picture:
+        """The picture, at most `REUSE_S` old. Raises `ProblemError` where this instance does not lead."""
+        leading, last = self.leading(), self._last
+        if last is not None and last.leading is leading and 0 <= self._hub.clock.now() - last.snapshot.now < REUSE_S:
+            return last
+        snapshot = self._hub.fleet()
+        assert snapshot is not None
+        self._last = Picture(leading, snapshot)
+        return self._last
+
+
+_DOING = {"starting": "starting", "standby": "standing by", "stopping": "stopping"}

@@ -1,0 +1,258 @@
+"""From what the hub knows to what the API answers. Pure, but for the lists, which let the loop breathe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from collector.fleet import ClusterView, FleetSnapshot
+from collector.transition import Transition
+from muster.api import schemas
+from muster.docs import reason_link
+from muster.hub import Hub, Leading
+from validator.health import HealthSettings, Shown, candidate, stale
+from validator.lanes import LaneSlots
+from validator.model import Outcome, Verdict
+from validator.reasons import PRECEDENCE, REASONS, Health, Reason, Stage
+from validator.schedule import Lane
+
+T = TypeVar("T")
+
+CHUNK = 200
+"""Items that are worked off without a break: some 2 ms, while probes wait for the loop."""
+
+MAX_PROBLEMS = 100
+"""Source problems in one answer; the rest is counted."""
+
+STAGES = (Stage.DNS, Stage.CONNECT, Stage.TLS, Stage.HTTP, Stage.READ)
+"""In the order in which a question passes them."""
+
+ATTENTION = (*PRECEDENCE[1:-1], Health.SUSPENDED, Health.HEALTHY)
+"""Worst first, as people look: a fleet of hibernated clusters must not push the broken ones off the screen."""
+
+
+async def chunks(items: Sequence[T], size: int = CHUNK) -> AsyncIterator[Sequence[T]]:
+    """The items in chunks, with a turn of the loop after each."""
+    for begin in range(0, len(items), size):
+        yield items[begin : begin + size]
+        await asyncio.sleep(0)
+
+
+def instant(seconds: float) -> datetime:
+    """Hub clock to a date, to the millisecond."""
+    return datetime.fromtimestamp(round(seconds, 3), UTC)
+
+
+def maybe_instant(seconds: float | None) -> datetime | None:
+    """The same for what may not have happened yet."""
+    return None if seconds is None else instant(seconds)
+
+
+# -- the fleet
+
+
+async def fleet(hub: Hub, leading: Leading, picture: FleetSnapshot) -> schemas.Fleet:
+    """The fleet in numbers."""
+    reasons: Counter[str] = Counter()
+    lateness: dict[Lane, list[float]] = {lane: [] for lane in Lane}
+    async for views in chunks(picture.clusters, 5 * CHUNK):
+        reasons.update(v.rollup.reason for v in views if v.rollup.reason is not None)
+        for verdict in (check.state.latest for v in views for check in v.checks):
+            if verdict is not None:
+                lateness[verdict.lane].append(verdict.lateness_s)
+    problems = hub.source_problems()
+    guard, lanes = leading.guard, leading.engine.lanes
+    return schemas.Fleet(
+        now=instant(picture.now),
+        version=hub.version,
+        role=hub.role,
+        started_at=instant(hub.started_at),
+        total=len(picture.clusters),
+        counts={health.value: picture.counts[health] for health in ATTENTION},
+        reasons=dict(reasons.most_common()),
+        flapping=picture.flapping,
+        oldest_fact_age_s=_rounded(picture.oldest_age_s),
+        store=schemas.Store(degraded_since=maybe_instant(leading.recorder.degraded_since)),
+        guard=schemas.Guard(holding=guard.holding, since=maybe_instant(guard.since), why=guard.why),
+        source_problems=tuple(
+            schemas.SourceProblem(source=name, where=p.where, message=p.message, remedy=p.remedy, entry=p.entry)
+            for name, p in problems[:MAX_PROBLEMS]
+        ),
+        source_problems_total=len(problems),
+        lanes=schemas.Lanes(
+            live=_lane(lanes[Lane.LIVE], lateness[Lane.LIVE]), dead=_lane(lanes[Lane.DEAD], lateness[Lane.DEAD])
+        ),
+    )
+
+
+def _lane(slots: LaneSlots[Any], lateness: list[float]) -> schemas.Lane:
+    lateness.sort()
+    p99 = lateness[min(len(lateness) - 1, int(len(lateness) * 0.99))] if lateness else None
+    return schemas.Lane(slots=slots.slots, busy=slots.busy, waiting=len(slots), lateness_p99_s=_rounded(p99))
+
+
+# -- clusters
+
+
+def cluster(view: ClusterView) -> schemas.Cluster:
+    """One cluster in a list."""
+    return schemas.Cluster(**_common(view))
+
+
+def cluster_detail(
+    view: ClusterView, now: float, next_due_s: float | None, settings: HealthSettings
+) -> schemas.ClusterDetail:
+    """All that is known of one cluster at `now`."""
+    known, rollup = view.cluster, view.rollup
+    return schemas.ClusterDetail(
+        **_common(view),
+        external_uid=known.external_uid,
+        also_known_as=known.also_known_as,
+        first_seen_at=instant(known.first_seen_at),
+        now=instant(now),
+        remedy=_remedy(rollup.reason, view),
+        docs=_docs(rollup.reason),
+        next_due_s=_rounded(next_due_s),
+        checks=tuple(_check(check, view, now, settings) for check in view.checks),
+    )
+
+
+def _common(view: ClusterView) -> dict[str, Any]:
+    known, rollup = view.cluster, view.rollup
+    return {
+        "id": str(known.id),
+        "name": known.name,
+        "source": known.source,
+        "endpoint": known.endpoint,
+        "lifecycle": known.lifecycle,
+        "labels": dict(known.labels),
+        "health": rollup.health,
+        "check": rollup.check,
+        "reason": rollup.reason,
+        "stage": rollup.stage,
+        "message": rollup.message,
+        "since": maybe_instant(rollup.since),
+        "last_known": rollup.last_known,
+        "last_success_at": maybe_instant(rollup.last_success_at),
+        "age_s": _rounded(view.age_s),
+        "flapping": rollup.flapping,
+        "pending": view.pending,
+    }
+
+
+def _check(shown: Shown, view: ClusterView, now: float, settings: HealthSettings) -> schemas.Check:
+    state = shown.state
+    return schemas.Check(
+        check=state.check,
+        health=shown.health,
+        reason=shown.reason,
+        stage=shown.stage,
+        message=shown.message,
+        since=instant(shown.since),
+        last_known=shown.last_known,
+        last_success_at=maybe_instant(state.last_success_at),
+        flapping=state.flap.flapping,
+        evidence=dict(state.evidence),
+        remedy=_remedy(shown.reason, view),
+        docs=_docs(shown.reason),
+        streak=_streak(shown, now, settings),
+        answer=None if state.latest is None else _answer(state.latest, now),
+    )
+
+
+def _streak(shown: Shown, now: float, settings: HealthSettings) -> schemas.Streak | None:
+    state = shown.state
+    if not state.streak or state.latest is None or stale(state, now):
+        return None
+    return schemas.Streak(
+        answers=abs(state.streak),
+        needed=settings.fail_after if state.streak > 0 else settings.pass_after,
+        towards=candidate(state.latest),
+        since=maybe_instant(state.streak_since),
+    )
+
+
+def _answer(verdict: Verdict, now: float) -> schemas.Answer:
+    return schemas.Answer(
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        stage=verdict.stage,
+        message=verdict.message,
+        received_at=instant(verdict.received_at),
+        age_s=round(max(0.0, now - verdict.received_at), 3),
+        duration_s=round(verdict.duration_s, 6),
+        lateness_s=round(verdict.lateness_s, 6),
+        lane=verdict.lane,
+        skipped_ticks=verdict.skipped_ticks,
+        allowance_s=round(verdict.allowance_s, 3),
+        stages=trace(verdict.evidence, verdict.stage, verdict.outcome),
+    )
+
+
+def trace(
+    evidence: Mapping[str, str | float | bool], stage: Stage | None, outcome: Outcome
+) -> tuple[schemas.StageTrace, ...]:
+    """How far one answer came, from the timings in its evidence; empty where it has none."""
+    timings = {each: evidence.get(f"{each}_ms") for each in STAGES}
+    if stage not in STAGES and not any(timings.values()):
+        return ()
+    traced: list[schemas.StageTrace] = []
+    over = False
+    for each, taken_ms in timings.items():
+        if taken_ms is None and each is not stage and each in {Stage.DNS, Stage.READ} and not evidence.get("reused"):
+            continue  # a literal address needs no name server, and not every question reads a namespace
+        if over:
+            found = "unreached"
+        elif each is stage and outcome is not Outcome.PASS:
+            found = "finding" if outcome is Outcome.FINDING else "failed"
+            over = outcome is not Outcome.FINDING
+        elif taken_ms is not None:
+            found = "passed"
+        elif evidence.get("reused") and each in {Stage.DNS, Stage.CONNECT, Stage.TLS}:
+            found = "reused"
+        elif each is Stage.READ:
+            continue
+        else:
+            found = "unreached"
+        timed = isinstance(taken_ms, int | float) and found != "unreached"
+        duration_s = round(float(taken_ms or 0.0) / 1000, 6) if timed else None
+        traced.append(schemas.StageTrace(stage=each, outcome=found, duration_s=duration_s))
+    return tuple(traced)
+
+
+def _remedy(reason: Reason | None, view: ClusterView) -> str | None:
+    return None if reason is None else REASONS[reason].remedy_for(view.cluster.name, view.cluster.endpoint)
+
+
+def _docs(reason: Reason | None) -> str | None:
+    return None if reason is None else reason_link(reason)
+
+
+# -- history
+
+
+def transition(change: Transition) -> schemas.Transition:
+    """One committed change."""
+    return schemas.Transition(
+        id=change.id,
+        at=instant(change.at),
+        since=instant(change.since),
+        cluster_id=str(change.cluster_id),
+        cluster_name=change.cluster_name,
+        check=change.check,
+        from_health=change.from_health,
+        to_health=change.to_health,
+        reason=change.reason,
+        stage=change.stage,
+        message=change.message,
+        evidence=dict(change.evidence),
+        flapping=change.flapping,
+        collapsed=change.collapsed,
+    )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,139 @@
+"""`muster run` and `muster demo`: options in, the composition root does the rest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muster.cli.exits import Exit, fail
+
+RUN_HELP = """Run the service: find clusters, ask them for ever, keep what is known, answer `muster status`.
+
+Without a source it reads what kubectl reads ($KUBECONFIG, else ~/.kube/config). Without MUSTER_DATABASE_URL it starts
+a private PostgreSQL in its data directory. A second instance on one database waits as a hot standby.
+
+Every option is also a variable: MUSTER_INTERVAL_S, MUSTER_LISTEN, MUSTER_KUBECONFIG and so on. The database's URL is
+only a variable, since flags are seen by everybody on the machine. Ctrl-C or SIGTERM ends it within five seconds.
+
+\b
+Examples:
+  muster run                                        your own kubeconfig
+  muster run --kubeconfig a.yaml --kubeconfig b.yaml --context prod
+  muster run --static clusters.yaml --interval 60
+  MUSTER_DATABASE_URL=postgresql://muster:…@db/muster muster run --in-cluster
+"""
+
+DEMO_HELP = """Run the service on a simulated fleet, and watch it: real TLS servers on 127.x.y.z, some of them broken.
+
+Some clusters are black-holed, hang, answer slowly, show expired certificates, reject credentials or flap; it changes
+over time, the same way for the same seed. Ctrl-C ends it and leaves nothing behind.
+
+\b
+Examples:
+  muster demo
+  muster demo --clusters 1000 --dead 0.5 --seed 3
+  muster status                                     in a second terminal
+"""
+
+
+def run(
+    kubeconfig: Annotated[
+        list[Path] | None, typer.Option("--kubeconfig", metavar="FILE", help="Kubeconfig to watch (repeat for more).")
+    ] = None,
+    context: Annotated[
+        list[str] | None, typer.Option("--context", metavar="NAME", help="Only these contexts (repeat for more).")
+    ] = None,
+    static: Annotated[
+        list[Path] | None, typer.Option("--static", metavar="FILE", help="YAML list of clusters (repeat for more).")
+    ] = None,
+    in_cluster: Annotated[
+        bool | None, typer.Option("--in-cluster", help="Watch the cluster in which this runs.")
+    ] = None,
+    interval: Annotated[
+        float | None, typer.Option("--interval", metavar="SECONDS", help="Between two questions.  [30]")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="For one question; below the interval.  [10]")
+    ] = None,
+    read_every: Annotated[
+        int | None, typer.Option("--read-every", metavar="N", help="Read a namespace every N questions.  [4]")
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option("--reference", metavar="ADDRESS:PORT", help="What always answers: tells an outage of the hub."),
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", metavar="HOST:PORT", help="Loopback address of the API.  [127.0.0.1:8645]")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the embedded database lives.")
+    ] = None,
+    retention_days: Annotated[
+        int | None, typer.Option("--retention-days", metavar="DAYS", help="How long history is kept.  [90]")
+    ] = None,
+    otlp_endpoint: Annotated[
+        str | None, typer.Option("--otlp-endpoint", metavar="URL", help="Send metrics to your own collector too.")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [info]")
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option("--log-format", metavar="FORMAT", help="json or console.  [json]")
+    ] = None,
+) -> None:
+    """See `RUN_HELP`."""
+    from muster.settings import SettingsError, load_settings, unknown_variables  # noqa: PLC0415 - not for `--help`
+
+    try:
+        settings = load_settings(
+            kubeconfig=kubeconfig,
+            contexts=context,
+            static=static,
+            in_cluster=in_cluster,
+            interval_s=interval,
+            timeout_s=timeout,
+            read_every=read_every,
+            reference_targets=reference,
+            listen=listen,
+            data_dir=data_dir,
+            retention_days=retention_days,
+            otlp_endpoint=otlp_endpoint,
+            log_level=log_level,
+            log_format=log_format,
+        )
+    except SettingsError as error:
+        fail(Exit.USAGE, f"settings that make no sense:\n  {error}".replace("\n", "\n  "))
+
+    import structlog  # noqa: PLC0415 - the service's own imports are heavy
+
+    from muster.app import serve  # noqa: PLC0415
+    from muster.logs import configure_logs  # noqa: PLC0415
+
+    configure_logs(settings.log_level, settings.log_format)
+    for sentence in unknown_variables(os.environ):
+        structlog.get_logger(__name__).warning("unknown variable", variable=sentence)
+    raise typer.Exit(serve(settings))
+
+
+def demo(
+    clusters: Annotated[int, typer.Option("--clusters", min=1, max=10_000, help="How many.")] = 200,
+    dead: Annotated[float, typer.Option("--dead", min=0.0, max=1.0, help="Which share of them is dead.")] = 0.3,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed, the same story.")] = 7,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Loopback address of the API.")
+    ] = "127.0.0.1:8645",
+) -> None:
+    """See `DEMO_HELP`."""
+    from muster.settings import SettingsError, load_settings  # noqa: PLC0415 - not for `--help`
+
+    try:
+        listen = load_settings(listen=listen).listen
+    except SettingsError as error:
+        fail(Exit.USAGE, str(error))
+
+    from muster.demo.main import run_demo  # noqa: PLC0415
+
+    raise typer.Exit(run_demo(clusters, dead, seed, listen))

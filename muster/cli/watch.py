@@ -1,0 +1,100 @@
+"""`muster status --watch`: the screen again every two seconds, through restarts of the service."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from muster.cli.client import BadServer, Client, NotReachable, Refused
+from muster.cli.exits import Exit, fail
+from muster.cli.options import Output
+from muster.cli.render import output as out
+from muster.cli.render.table import DIM
+from muster.cli.render.text import cut, span
+from muster.cli.status import Picture
+
+EVERY_S = 2.0
+
+
+def watch_status(server: str, output: Output, *, everything: bool) -> None:
+    """Until Ctrl-C. On a terminal the screen is rewritten; elsewhere each picture follows the one before."""
+    try:
+        client = Client(server)
+    except BadServer as error:
+        fail(Exit.USAGE, str(error), "Correct --server or MUSTER_SERVER.")
+    console = out.console()
+    try:
+        if output in {Output.JSON, Output.YAML}:
+            _stream_data(client, output, everything=everything)
+        elif console.is_terminal:
+            _screen(client, console, wide=output is Output.WIDE, everything=everything)
+        else:
+            _stream_text(client, console, wide=output is Output.WIDE, everything=everything)
+    except KeyboardInterrupt:
+        return
+
+
+def _screen(client: Client, console: Console, *, wide: bool, everything: bool) -> None:
+    """The alternate screen, as `less` and `top` use it; what was there before comes back."""
+    watched = _Watched(client, everything=everything)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            lines = watched.look(console, wide=wide, height=console.height)
+            live.update(Text("\n").join(lines[: console.height]), refresh=True)
+            time.sleep(EVERY_S)
+
+
+class _Watched:
+    """The last picture, and what is to be said while there is no newer one."""
+
+    def __init__(self, client: Client, *, everything: bool) -> None:
+        self._client = client
+        self._everything = everything
+        self._last: Picture | None = None
+        self._lost_at: float | None = None
+
+    def look(self, console: Console, *, wide: bool, height: int) -> list[Text]:
+        """The screen now."""
+        try:
+            self._last = Picture(self._client, everything=self._everything, limit=max(1, height))
+            self._lost_at = None
+        except (NotReachable, Refused) as error:
+            if self._lost_at is None:
+                self._lost_at = time.monotonic()
+            gone_s = time.monotonic() - self._lost_at
+            said = Text(cut(f"✖ {error} Trying again, {span(gone_s)} so far.", console.width), "bold red")
+            if self._last is None:
+                return [said]
+            stale = [Text(line.plain, DIM) for line in self._last.lines(console, wide=wide, height=height - 1)]
+            return [said, *stale]  # dim and without colours: what is shown is of the past
+        return self._last.lines(console, wide=wide, height=height, footer=f"every {EVERY_S:.0f} s · Ctrl-C ends")
+
+
+def _stream_text(client: Client, console: Console, *, wide: bool, everything: bool) -> None:
+    while True:
+        try:
+            lines = Picture(client, everything=everything).lines(console, wide=wide)
+        except (NotReachable, Refused) as error:
+            lines = [Text(str(error))]
+        out.show([*lines, Text()], console)
+        console.file.flush()
+        time.sleep(EVERY_S)
+
+
+def _stream_data(client: Client, output: Output, *, everything: bool) -> None:
+    """One JSON document a line, or YAML documents; while the service is away there is an `error` in place of facts."""
+    while True:
+        try:
+            document = Picture(client, everything=everything).data()
+        except (NotReachable, Refused) as error:
+            document = {"error": str(error)}
+        if output is Output.JSON:
+            print(json.dumps(document), flush=True)
+        else:
+            print("---", flush=True)
+            out.data(document, output)
+        time.sleep(EVERY_S)

@@ -1,0 +1,212 @@
+"""A hub filled with made-up states, and the real API on it: no database, no cluster, nothing asked."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import cast
+from uuid import UUID, uuid5
+
+from collector.cluster import Cluster
+from collector.history import History
+from collector.inventory import Inventory
+from collector.recorder import Recorder
+from collector.transition import Transition
+from muster.api.server import ApiServer
+from muster.hub import Hub, Leading, Role
+from store.errors import StoreUnavailable
+from store.pool import Database
+from validator.clock import HubClock
+from validator.discovery.source import SourceProblem
+from validator.engine import Engine
+from validator.health import HealthSettings, step
+from validator.model import NO_EVIDENCE, Check, Evidence, Lifecycle, Outcome, Verdict
+from validator.reasons import REASONS, Health, Reason
+from validator.schedule import Lane, ScheduleSettings
+
+NAMESPACE = UUID("6d757374-6572-4000-8000-000000000000")
+
+GOOD: Evidence = {
+    "address": "127.64.0.1",
+    "tls": "TLSv1.3",
+    "certificate_expires": "2027-06-01T00:00:00Z",
+    "dns_ms": 1.2,
+    "connect_ms": 0.4,
+    "tls_ms": 2.5,
+    "http_ms": 3.1,
+    "read_ms": 4.2,
+    "path": "/readyz",
+    "status": 200,
+    "version": "v1.36.2",
+}
+
+NO_DATABASE = cast("Database", None)
+
+
+class MadeUpHistory(History):
+    """Pages of a list, or the error of a database that is away."""
+
+    def __init__(self) -> None:
+        super().__init__(NO_DATABASE, {})
+        self.changes: list[Transition] = []
+        self.away = False
+
+    async def page(self, cluster_id: UUID | None, limit: int, before_id: int | None = None) -> list[Transition]:
+        if self.away:
+            raise StoreUnavailable("database 127.0.0.1/muster: connection refused. It is tried again.")
+        newest_first = sorted(self.changes, key=lambda change: -change.id)
+        return [
+            change
+            for change in newest_first
+            if cluster_id in (None, change.cluster_id) and (before_id is None or change.id < before_id)
+        ][:limit]
+
+
+class MadeUpInventory(Inventory):
+    """Problems as told."""
+
+    def __init__(self, clock: HubClock) -> None:
+        super().__init__(NO_DATABASE, {}, clock, ["static"])
+        self.made_up_problems: list[tuple[str, SourceProblem]] = []
+
+    @property
+    def problems(self) -> tuple[tuple[str, SourceProblem], ...]:
+        return tuple(self.made_up_problems)
+
+
+class MadeUpHub(Hub):
+    """A leading hub; `put` gives it clusters."""
+
+    def __init__(self) -> None:
+        super().__init__(HubClock(), "0.1.0")
+        self.role = Role.LEADING
+        self.inventory = MadeUpInventory(self.clock)
+        self.history = MadeUpHistory()
+        self.recorder = Recorder(
+            NO_DATABASE, {}, self.clock, HealthSettings(), names=str, publish=lambda _: None
+        )
+        self.leading = Leading(
+            self.inventory, self.recorder, Engine(ScheduleSettings(), lambda _: None, self.clock), self.history
+        )
+
+    def stand_by(self, cause: str) -> None:
+        """Lead no more."""
+        self.role, self.waiting_for, self.leading = Role.STANDBY, cause, None
+
+    def put(
+        self,
+        name: str,
+        *verdicts: Verdict,
+        lifecycle: Lifecycle = Lifecycle.ACTIVE,
+        source: str = "static",
+        endpoint: str = "https://127.64.0.1:6443",
+        labels: Mapping[str, str] | None = None,
+        also_known_as: Sequence[str] = (),
+    ) -> UUID:
+        """A cluster of this name, with the states that these verdicts lead to."""
+        cluster_id = uuid5(NAMESPACE, f"{source}/{name}")
+        assert self.leading is not None
+        self.inventory.clusters[cluster_id] = Cluster(
+            id=cluster_id,
+            name=name,
+            source=source,
+            endpoint=endpoint,
+            external_uid=None,
+            labels=labels or {},
+            lifecycle=lifecycle,
+            first_seen_at=self.clock.now() - 86_400,
+            also_known_as=tuple(also_known_as),
+        )
+        states = self.recorder.states.setdefault(cluster_id, {})
+        for verdict in verdicts:
+            given = {field: getattr(verdict, field) for field in Verdict.__slots__} | {"cluster_id": cluster_id}
+            states[verdict.check] = step(states.get(verdict.check), Verdict(**given), HealthSettings())
+        return cluster_id
+
+    def answer(
+        self,
+        reason: Reason | None = None,
+        *,
+        ago_s: float = 5.0,
+        check: Check = Check.APISERVER,
+        message: str = "",
+        evidence: Evidence = NO_EVIDENCE,
+        lane: Lane = Lane.LIVE,
+        allowance_s: float = 3600.0,
+    ) -> Verdict:
+        """A verdict that came in `ago_s` ago: a pass, or what the reason's row says."""
+        info = None if reason is None else REASONS[reason]
+        outcome = Outcome.PASS if info is None else Outcome.FINDING if info.health is Health.DEGRADED else Outcome.FAIL
+        at = self.clock.now() - ago_s
+        return Verdict(
+            check=check,
+            cluster_id=NAMESPACE,
+            outcome=outcome,
+            observed_at=at,
+            received_at=at,
+            duration_s=0.012,
+            lateness_s=0.015,
+            allowance_s=allowance_s,
+            lane=lane,
+            reason=reason,
+            stage=None if info is None else info.stage,
+            message=message,
+            evidence=evidence,
+        )
+
+    def change(self, cluster_id: UUID, before: Health, now: Health, reason: Reason | None, ago_s: float = 60.0) -> None:
+        """One line of history."""
+        at = self.clock.now() - ago_s
+        self.history.changes.append(
+            Transition(
+                id=len(self.history.changes) + 1,
+                at=at,
+                cluster_id=cluster_id,
+                cluster_name=self.inventory.clusters[cluster_id].name if cluster_id in self.inventory.clusters else "?",
+                check=Check.APISERVER,
+                from_health=before,
+                to_health=now,
+                since=at - 60,
+                reason=reason,
+                stage=None if reason is None else REASONS[reason].stage,
+                message="",
+                evidence={},
+                flapping=False,
+                collapsed=0,
+                changes=2,
+            )
+        )
+
+
+async def no_metrics() -> bytes:
+    """A scrape of nothing."""
+    return b"muster_up 1\n"
+
+
+def api_server(hub: Hub, render_metrics: Callable[[], Awaitable[bytes]] = no_metrics, port: int = 0) -> ApiServer:
+    """The real API on a free port; start and stop are the caller's."""
+    return ApiServer(hub, render_metrics, "127.0.0.1", port)
+
+
+@contextmanager
+def served(hub: Hub, port: int = 0) -> Iterator[str]:
+    """The API's URL, served from a thread of its own, so that a test may wait for a subprocess."""
+    server = api_server(hub, port=port)
+    up, down = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        await server.start()
+        up.set()
+        await asyncio.to_thread(down.wait)
+        await server.stop()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="api", daemon=True)
+    thread.start()
+    try:
+        assert up.wait(10), "the API did not start"
+        yield server.url
+    finally:
+        down.set()
+        thread.join(10)
