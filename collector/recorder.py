@@ -287,13 +287,20 @@ class Recorder:
     # -- time
 
     def sweep(self) -> None:
-        """Turn facts that outlived their allowance into Unknown, so that history and alerts know of it."""
+        """Turn facts that outlived their allowance into Unknown, so that history and alerts know of it.
+
+        What only an answering API server can tell (its credential, its identity) is shown as Unknown while it does not
+        answer, but makes no history of its own then: one cause, one Transition.
+        """
         now = self._clock.now()
         if now < self._sweep_at:
             return
         self._sweep_at = now + SWEEP_EVERY_S
         for cluster_id, checks in self.states.items():
+            answers = _answers(checks.get(Check.APISERVER), now)
             for check, state in checks.items():
+                if not answers and check is not Check.APISERVER:
+                    continue
                 if stale(state, now) and (after := went_stale(state, now)) is not state:
                     checks[check] = after
                     self._dirty.add(Subject(cluster_id, check))
@@ -331,3 +338,10 @@ class Recorder:
         if self.degraded_since is not None:
             _log.info("store recovered", after_s=round(self._clock.now() - self.degraded_since, 1))
             self.degraded_since = None
+
+
+def _answers(apiserver: CheckState | None, now: float) -> bool:
+    """Whether the API server answers as far as is known; where it was never asked, nothing depends on it."""
+    return apiserver is None or (
+        not stale(apiserver, now) and apiserver.health in (Health.HEALTHY, Health.DEGRADED) and not apiserver.streak
+    )

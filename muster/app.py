@@ -114,11 +114,15 @@ class App:
     ) -> None:
         self._settings = settings
         self._sources = sources
-        self._probing = probing or ApiServerSettings(timeout_s=settings.timeout_s, read_every=settings.read_every)
+        self._probing = probing or ApiServerSettings(
+            timeout_s=settings.timeout_s, read_timeout_s=settings.timeout_s / 2, read_every=settings.read_every
+        )
         self._observe = observe
         self._at = at
         self._clock = HubClock()
-        self._schedule = ScheduleSettings(interval_s=settings.interval_s, timeout_s=settings.timeout_s)
+        self._schedule = ScheduleSettings(
+            interval_s=settings.interval_s, timeout_s=settings.timeout_s, backoff_max_s=settings.backoff_max_s
+        )
         self.hub = Hub(self._clock, version("muster"))
         self.metrics = FleetMetrics(self.hub, interval_s=settings.interval_s, otlp_endpoint=settings.otlp_endpoint)
 

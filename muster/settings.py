@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from store.errors import StoreRefused
 from store.owner import default_data_dir
+from validator.discovery.kubeconfig import kubeconfig_paths
 
 DEFAULT_LISTEN = "127.0.0.1:8645"
 
@@ -36,6 +37,7 @@ _FLAGS: Mapping[str, str] = MappingProxyType(
         "in_cluster": "--in-cluster",
         "interval_s": "--interval",
         "timeout_s": "--timeout",
+        "backoff_max_s": "--backoff-max",
         "read_every": "--read-every",
         "retention_days": "--retention-days",
         "reference_targets": "--reference",
@@ -168,6 +170,9 @@ class Settings(BaseSettings):
     """Seconds between two questions to a cluster that answers. Below 1 s the answers would not be over in time."""
     timeout_s: Annotated[float, Field(ge=0.1, le=60.0)] = 10.0
     """Seconds that one question may take. Below the interval, or a dead cluster would be asked twice at once."""
+    backoff_max_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 300.0
+    """Longest time in seconds between two questions to a cluster that has been dead for long: how late a recovery may be
+    seen. Also the most that a server's Retry-After is obeyed."""
     read_every: Annotated[int, Field(ge=1, le=1000)] = 4
     """Every so many questions one namespace is read too: `/readyz` alone can be green while etcd is frozen."""
     reference_targets: Annotated[
@@ -212,8 +217,7 @@ class Settings(BaseSettings):
         """The files to watch: those named; else, where no other source is named either, what kubectl would read."""
         if self.kubeconfig or self.static or self.in_cluster:
             return self.kubeconfig
-        named = tuple(Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part)
-        return named or (Path("~/.kube/config").expanduser(),)
+        return tuple(kubeconfig_paths(os.environ))
 
 
 def load_settings(**flags: object) -> Settings:

@@ -2,7 +2,8 @@
 
 Run as a script of its own process: `python -I -S trampoline.py PARENT UID GID SIGNAL PROGRAM ARG…`; UID -1 keeps the
 user. `preexec_fn` was considered: it runs Python between fork and exec, which may deadlock where other threads run, and
-uvloop does not know `user=`. This costs some 10 ms a start, behaves the same under every loop, and imports nothing of ours.
+uvloop does not know `user=`. This costs some 10 ms a start, behaves the same under every loop, and imports nothing of
+ours.
 """
 
 from __future__ import annotations

@@ -60,16 +60,17 @@ class CredentialKeeper:
 
     async def _work(self) -> None:
         while True:
-            source = await self._queue.get()
-            error: CredentialError | None = None
-            try:
-                await source.fetch(self._clock.now())
-            except CredentialError as failure:
-                error = CredentialError(failure.reason, failure.message)  # without the frames, which hold the source
-            except Exception as defect:  # noqa: BLE001 - one source's defect must not end them all
-                _log.exception("credential source broke its contract", source=type(source).__name__)
-                error = CredentialError(Reason.CREDENTIAL_UNAVAILABLE, f"unforeseen {type(defect).__name__}")
-            self._fetched[source] = (self._clock.now(), error)
-            for then in self._wanted.pop(source, []):
-                then()
-            del source  # or the wait for the next one would keep it
+            await self._fetch(await self._queue.get())
+
+    async def _fetch(self, source: CredentialSource) -> None:
+        error: CredentialError | None = None
+        try:
+            await source.fetch(self._clock.now())
+        except CredentialError as failure:
+            error = CredentialError(failure.reason, failure.message)  # without the frames, which hold the source
+        except Exception as defect:  # noqa: BLE001 - one source's defect must not end them all
+            _log.exception("credential source broke its contract", source=type(source).__name__)
+            error = CredentialError(Reason.CREDENTIAL_UNAVAILABLE, f"unforeseen {type(defect).__name__}")
+        self._fetched[source] = (self._clock.now(), error)
+        for then in self._wanted.pop(source, []):
+            then()

@@ -60,7 +60,7 @@ async def fleet(hub: Hub, leading: Leading, picture: FleetSnapshot) -> schemas.F
     lateness: dict[Lane, list[float]] = {lane: [] for lane in Lane}
     async for views in chunks(picture.clusters, 5 * CHUNK):
         reasons.update(v.rollup.reason for v in views if v.rollup.reason is not None)
-        for verdict in (check.state.latest for v in views for check in v.checks):
+        for verdict in (shown.state.latest for v in views for shown in v.checks):
             if verdict is not None:
                 lateness[verdict.lane].append(verdict.lateness_s)
     problems = hub.source_problems()
@@ -113,10 +113,10 @@ def cluster_detail(
         also_known_as=known.also_known_as,
         first_seen_at=instant(known.first_seen_at),
         now=instant(now),
-        remedy=_remedy(rollup.reason, view),
+        remedy=_remedy(rollup.reason, known.name, known.endpoint),
         docs=_docs(rollup.reason),
         next_due_s=_rounded(next_due_s),
-        checks=tuple(_check(check, view, now, settings) for check in view.checks),
+        checks=tuple(check(each, known.name, known.endpoint, now, settings) for each in view.checks),
     )
 
 
@@ -143,7 +143,8 @@ def _common(view: ClusterView) -> dict[str, Any]:
     }
 
 
-def _check(shown: Shown, view: ClusterView, now: float, settings: HealthSettings) -> schemas.Check:
+def check(shown: Shown, name: str, endpoint: str, now: float, settings: HealthSettings) -> schemas.Check:
+    """One check of the cluster that has this name and endpoint."""
     state = shown.state
     return schemas.Check(
         check=state.check,
@@ -156,7 +157,7 @@ def _check(shown: Shown, view: ClusterView, now: float, settings: HealthSettings
         last_success_at=maybe_instant(state.last_success_at),
         flapping=state.flap.flapping,
         evidence=dict(state.evidence),
-        remedy=_remedy(shown.reason, view),
+        remedy=_remedy(shown.reason, name, endpoint),
         docs=_docs(shown.reason),
         streak=_streak(shown, now, settings),
         answer=None if state.latest is None else _answer(state.latest, now),
@@ -223,8 +224,8 @@ def trace(
     return tuple(traced)
 
 
-def _remedy(reason: Reason | None, view: ClusterView) -> str | None:
-    return None if reason is None else REASONS[reason].remedy_for(view.cluster.name, view.cluster.endpoint)
+def _remedy(reason: Reason | None, name: str, endpoint: str) -> str | None:
+    return None if reason is None else REASONS[reason].remedy_for(name, endpoint)
 
 
 def _docs(reason: Reason | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from typing import Annotated
 
@@ -28,3 +29,8 @@ OutputOption = Annotated[
     Output,
     typer.Option("--output", "-o", help="How to print: for people (table, wide) or for programs (json, yaml)."),
 ]
+
+
+def server_from_environment() -> str:
+    """For completion, which runs without a parsed command line."""
+    return os.environ.get("MUSTER_SERVER") or DEFAULT_SERVER

@@ -58,6 +58,9 @@ def run(
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="SECONDS", help="For one question; below the interval.  [10]")
     ] = None,
+    backoff_max: Annotated[
+        float | None, typer.Option("--backoff-max", metavar="SECONDS", help="Longest pause for the long dead.  [300]")
+    ] = None,
     read_every: Annotated[
         int | None, typer.Option("--read-every", metavar="N", help="Read a namespace every N questions.  [4]")
     ] = None,
@@ -95,6 +98,7 @@ def run(
             in_cluster=in_cluster,
             interval_s=interval,
             timeout_s=timeout,
+            backoff_max_s=backoff_max,
             read_every=read_every,
             reference_targets=reference,
             listen=listen,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 NEEDS_ATTENTION = "Unreachable,Unhealthy,Unknown,Degraded,Suspended"
 
+PROMPT_LINES = 2
+"""Left free below the screen, so that its first line does not scroll away."""
+
 HELP = f"""The fleet on one screen: what needs attention first, since when, and how old that is.
 
 Healthy clusters are counted, not listed. Degraded clusters work, and Suspended ones are off on purpose: neither is
@@ -61,6 +64,7 @@ class Picture:
     def __init__(self, client: Client, *, everything: bool, limit: int | None = None) -> None:
         """With a `limit` only so many clusters are asked for: as many as a screen has lines."""
         self._where = client.url
+        self._everything = everything
         self.fleet: schemas.Fleet = client.fleet()
         query = [] if everything else [("health", NEEDS_ATTENTION)]
         pages = client.pages(query) if limit is None else iter([client.page(limit, query)])
@@ -80,9 +84,11 @@ class Picture:
 
         if output in {Output.JSON, Output.YAML}:
             out.data(self.data(), output)
-        else:
-            console = out.console()
-            out.show(self.lines(console, wide=output is Output.WIDE), console)
+            return
+        console = out.console()
+        one_screen = console.is_terminal and not self._everything
+        height = console.height - PROMPT_LINES if one_screen else None
+        out.show(self.lines(console, wide=output is Output.WIDE, height=height), console)
 
     def data(self) -> dict[str, Any]:
         """For programs: the fleet, and the clusters that a person would see."""

@@ -9,18 +9,15 @@ machine) or `{"id": …, "error": TEXT}`; the id is the command's own, if it has
 `{"set": NAME, "behaviour": TEXT}`, `{"add": NAME, "behaviour": TEXT}`, `{"remove": NAME}`, `{"rotate": NAME}` (the
 server takes the next token only), `{"deliver": NAME}` (and the token file has it), `{"seen": NAME}` (adds the counts).
 
-It ends when stdin ends, on SIGTERM, and by the kernel's hand when its parent dies (PR_SET_PDEATHSIG, asked for by
-itself: a `preexec_fn` is unsafe in a parent with threads).
+It ends when stdin ends, on SIGTERM, and by the kernel's hand when its parent dies.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import gc
 import json
-import os
 import resource
 import signal
 import sys
@@ -32,6 +29,7 @@ from typing import Any
 
 import uvloop
 
+from muster.demo.dying import die_with
 from muster.demo.fleet import SimulatedFleet
 from muster.demo.script import Act, Change, timeline
 from muster.demo.source_file import write_token
@@ -39,7 +37,6 @@ from muster.demo.source_file import write_token
 SOURCE_NAME = "fleet.yaml"
 """The static source's file, in the directory given."""
 
-_PR_SET_PDEATHSIG = 1
 _MAX_LINE_BYTES = 64 * 1024
 
 
@@ -112,7 +109,7 @@ class FleetControl:
 def main() -> None:
     """Entry point of the child."""
     options = _options()
-    _die_with(options.parent)
+    die_with(options.parent, signal.SIGKILL)
     _allow_descriptors()
     uvloop.run(_run(options))
 
@@ -180,14 +177,6 @@ def _options() -> argparse.Namespace:
 def _group(text: str) -> tuple[int, str]:
     count, _, behaviour = text.partition(":")
     return int(count), behaviour or "healthy"
-
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel for SIGKILL when the parent's forking thread ends; 0 = nobody's child."""
-    if parent:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it was gone before we asked
-            sys.exit(1)
 
 
 def _allow_descriptors() -> None:

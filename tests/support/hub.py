@@ -84,9 +84,7 @@ class MadeUpHub(Hub):
         self.role = Role.LEADING
         self.inventory = MadeUpInventory(self.clock)
         self.history = MadeUpHistory()
-        self.recorder = Recorder(
-            NO_DATABASE, {}, self.clock, HealthSettings(), names=str, publish=lambda _: None
-        )
+        self.recorder = Recorder(NO_DATABASE, {}, self.clock, HealthSettings(), names=str, publish=lambda _: None)
         self.leading = Leading(
             self.inventory, self.recorder, Engine(ScheduleSettings(), lambda _: None, self.clock), self.history
         )

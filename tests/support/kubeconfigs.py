@@ -55,7 +55,11 @@ def cluster(**fields: object) -> dict[str, object]:
     return {key: value for key, value in there.items() if value is not None}
 
 
-def entry(name: str, user: Mapping[str, object] | None = None, **fields: object) -> dict[str, list[dict[str, object]]]:
+Lists = dict[str, list[dict[str, object]]]
+"""The three lists of a kubeconfig."""
+
+
+def entry(name: str, user: Mapping[str, object] | None = None, /, **fields: object) -> Lists:
     """Context, cluster and user of one name."""
     return {
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
@@ -64,7 +68,7 @@ def entry(name: str, user: Mapping[str, object] | None = None, **fields: object)
     }
 
 
-def kubeconfig(*entries: Mapping[str, list[dict[str, object]]]) -> str:
+def kubeconfig(*entries: Lists) -> str:
     """Entries together, as JSON (which is YAML)."""
     config: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "clusters": [], "contexts": [], "users": []}
     for one in entries:

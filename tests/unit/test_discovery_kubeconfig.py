@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
-from collections.abc import Callable
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.kubeconfigs import (
     PYTHON,
-    SERVER,
     b64,
     ca_pem,
     client_pair,
@@ -25,8 +23,8 @@ from tests.support.kubeconfigs import (
     write,
 )
 from validator.credentials import Credential, CredentialError, CredentialSource
-from validator.discovery import kubeconfig_text
 from validator.discovery.kubeconfig import KubeconfigSource, kubeconfig_paths
+from validator.discovery.kubeconfig_text import MAX_ENTRIES
 from validator.discovery.source import Reading, Sighting, SourceProblem
 from validator.pem import ca_bundle
 from validator.reasons import Reason
@@ -127,9 +125,9 @@ async def test_an_exec_plugin_of_the_operators_own_file_runs(path: Path) -> None
 
 
 async def test_the_first_file_that_sets_a_name_wins_and_the_other_is_warned_of(tmp_path: Path) -> None:
-    admin = {"name": "kubernetes-admin"}
+    admin: dict[str, object] = {"name": "kubernetes-admin"}
     one = write(tmp_path / "one", kubeconfig(entry("a"), {"users": [{**admin, "user": {"token": "first"}}]}))
-    context = {"name": "b", "context": {"cluster": "b", "user": "kubernetes-admin"}}
+    context: dict[str, object] = {"name": "b", "context": {"cluster": "b", "user": "kubernetes-admin"}}
     two = write(
         tmp_path / "two",
         kubeconfig(
@@ -254,7 +252,7 @@ async def test_a_context_without_a_user_is_asked_anonymously(path: Path, user: d
         ({"server": "https://[fe80::1%eth0]:6443"}, ""),
         ({"server": "https://:6443"}, "names no host"),
         ({"server": "https://a..b"}, "no valid host name"),
-        ({"server": "https://bücher.example"}, "xn--"),
+        ({"server": "https://bücher.example"}, "no valid host name"),
         ({"server": "https://" + "a." * 200 + "b"}, "no valid host name"),
         ({"server": "https://a" + "x" * 5000}, "longer than"),
         ({"server": "https://a\nb"}, "control characters"),
@@ -369,10 +367,9 @@ async def test_an_explicitly_empty_fleet_is_complete(path: Path) -> None:
     assert reading == Reading(())
 
 
-async def test_too_many_contexts_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubeconfig_text, "MAX_ENTRIES", 3)
-    reading = await read(path, kubeconfig(*[entry(f"c{n}") for n in range(4)]))
-    assert "more than 3" in the_problem(reading).message
+async def test_too_many_contexts_are_refused(path: Path) -> None:
+    reading = await read(path, "contexts:\n" + "".join(f"- {{name: c{n}}}\n" for n in range(MAX_ENTRIES + 1)))
+    assert f"more than {MAX_ENTRIES}" in the_problem(reading).message
     assert not reading.complete
 
 
@@ -389,17 +386,21 @@ async def test_nothing_secret_is_shown(path: Path) -> None:
     assert secret not in repr(reading)
     for sighting in reading.sightings:
         assert sighting.credential is not None
-        try:
-            assert secret not in repr(await sighting.credential.fetch(NOW))
-        except CredentialError as error:
-            assert secret not in error.message
+        assert secret not in await said(sighting.credential)
+
+
+async def said(source: CredentialSource) -> str:
+    try:
+        return repr(await source.fetch(NOW))
+    except CredentialError as error:
+        return error.message
 
 
 # -- unchanged entries stay the same objects
 
 
 async def test_an_unchanged_entry_gives_an_equal_sighting_and_the_same_credential(path: Path) -> None:
-    source = KubeconfigSource(paths=[path])
+    source = KubeconfigSource(paths=[path], poll_s=0.02)
     write(path, kubeconfig(entry("a"), entry("b"), entry("c")))
     before = await first(source)
     write(
@@ -441,19 +442,8 @@ async def test_ten_thousand_contexts_take_seconds(path: Path) -> None:
     chain, key = (b64(part) for part in client_pair())
     user = {"client-certificate-data": chain, "client-key-data": key, "token": "t" * 900}
     text = kubeconfig(*[entry(f"cluster-{n}", user, server=f"https://c{n}.example:6443") for n in range(10_000)])
-    reading, took = await timed(lambda: read(path, text))
+    started = time.monotonic()
+    reading = await read(path, text)
     assert len(reading.sightings) == 10_000
     assert reading.problems == ()
-    assert took < 20
-
-
-async def timed(job: Callable[[], asyncio.Future[Reading] | object]) -> tuple[Reading, float]:
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    reading = await job()  # type: ignore[misc]
-    assert isinstance(reading, Reading)
-    return reading, loop.time() - started
-
-
-def test_the_server_of_the_support_is_what_it_says() -> None:
-    assert SERVER.startswith("https://10.1.2.3")
+    assert time.monotonic() - started < 20  # 4 s on the machine that this was written on

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from validator import pem
 from validator.discovery.fields import FieldError, Fields, decoded, refused
+from validator.files import FileError
 from validator.model import Endpoint, Proxy
 
 MAX_HOST_CHARS = 253
@@ -23,7 +24,7 @@ CheckedCa = Callable[[str], str]
 
 
 def endpoint_of(fields: Fields, read_file: Callable[[Path], str], checked_ca: CheckedCa = pem.ca_bundle) -> Endpoint:
-    """Where the entry's API server answers. Raises `FieldError`; `read_file` raises `FileError`."""
+    """Where the entry's API server answers. `read_file` may raise `FileError`. Raises `FieldError`."""
     host, port = server_address(fields)
     insecure = fields.flag("insecure-skip-tls-verify")
     ca_pem = _ca(fields, read_file, checked_ca)
@@ -92,7 +93,10 @@ def _ca(fields: Fields, read_file: Callable[[Path], str], checked_ca: CheckedCa)
         text = decoded(field, text)
     if text is None and (path := fields.path("certificate-authority")) is not None:
         field = f"certificate-authority ({path})"
-        text = read_file(path)
+        try:
+            text = read_file(path)
+        except FileError as error:
+            raise FieldError(f"certificate-authority: {error.message}", error.remedy) from error
     if text is None:
         return None
     try:

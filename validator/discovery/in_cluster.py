@@ -14,7 +14,6 @@ from validator.discovery.fields import FieldError, Fields, Origin
 from validator.discovery.read_set import ReadSet
 from validator.discovery.source import Reading, Sighting, SourceProblem
 from validator.discovery.watch import POLL_S, FileWatch, Taken
-from validator.files import FileError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token and CA; part of Kubernetes' contract with pods."""
@@ -50,7 +49,7 @@ class InClusterSource:
         files = ReadSet()
         try:
             reading = Reading((self._sighting(files),))
-        except (FieldError, FileError) as error:
+        except FieldError as error:
             problem = SourceProblem(f"source {self._name}", error.message, error.remedy)
             reading = Reading((), (problem,), complete=False)
         return Taken(reading, files.paths)

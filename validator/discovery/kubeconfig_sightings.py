@@ -15,7 +15,6 @@ from validator.discovery.memo import Memo
 from validator.discovery.source import Reading, Sighting, SourceProblem
 from validator.discovery.user_fields import is_anonymous, told_of_cluster, user_spec
 from validator.file_thread import breathe
-from validator.files import FileError
 from validator.model import Endpoint
 from validator.printable import printable
 from validator.reasons import Reason
@@ -48,7 +47,7 @@ class KubeconfigSightings:
                 sightings.append(self._sighting(config, contexts[name], read_file, problems))
             except _HeldError:
                 continue
-            except (FieldError, FileError) as error:
+            except FieldError as error:
                 where = _where(contexts[name].origin, "context", name)
                 problems.append(SourceProblem(where, error.message, error.remedy, entry=name))
         absent = sorted((self._contexts or frozenset()) - contexts.keys()) if config.complete else ()

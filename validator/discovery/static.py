@@ -76,8 +76,8 @@ class StaticSource:
             breathe()
             try:
                 sightings.append(self._sighting(name, fields, files))
-            except (FieldError, FileError) as error:
-                problems.append(problem(origin, name, FieldError(error.message, error.remedy)))
+            except FieldError as error:
+                problems.append(problem(origin, name, error))
         self._credentials.turn(complete=found.complete)
         self._cas.turn(complete=found.complete)
         return Taken(Reading(tuple(sightings), tuple(problems), found.complete), files.paths)

@@ -115,7 +115,7 @@ def retry_after_s(answer: HttpAnswer, now: float) -> float | None:
     if value is None:
         return None
     text = value.decode("latin-1").strip()
-    if text.isdigit() and len(text) < 10:
+    if text.isdecimal() and len(text) < 10:
         return float(text)
     moment = _http_date(text)
     return None if moment is None else max(0.0, moment - now)

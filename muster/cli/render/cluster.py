@@ -25,7 +25,7 @@ def cluster_lines(cluster: schemas.ClusterDetail, width: int) -> list[Text]:
     width = min(width, MAX_WIDTH)
     lines = [_title(cluster), *_verdict(cluster, width)]
     for check in cluster.checks:
-        lines += [Text(), *_check(check, cluster.now, width)]
+        lines += [Text(), *_check(check, cluster, width)]
     return [*lines, Text(), Text("ABOUT", HEAD), *pairs(_about(cluster), 2, width)]
 
 
@@ -57,6 +57,14 @@ def pairs(rows: Mapping[str, str], indent: int, width: int) -> list[Text]:
     return lines
 
 
+def evidence_pairs(evidence: Mapping[str, str | int | float | bool], now: datetime, width: int) -> list[Text]:
+    """What was seen, aligned, without the durations that the trace shows."""
+    rows = evidence_rows(evidence)
+    if "certificate_expires" in rows:
+        rows["certificate_expires"] += _in_days(rows["certificate_expires"], now)
+    return pairs(rows, 2, width)
+
+
 def _title(cluster: schemas.ClusterDetail) -> Text:
     line = Text.assemble((squeezed(cluster.name, 80), HEAD), "   ", badge(cluster.health))
     if cluster.reason:
@@ -80,30 +88,27 @@ def _verdict(cluster: schemas.ClusterDetail, width: int) -> Iterator[Text]:
         facts.append(f"fact {span(cluster.age_s)} old")
     facts.append("being asked now" if cluster.next_due_s is None else f"next check in {span(cluster.next_due_s)}")
     if cluster.pending:
-        facts.append("not committed yet")
+        facts.append("not yet written to the database")
     yield from (Text(line.plain, DIM) for line in prose(" · ".join(facts), 2, width))
     if cluster.remedy:
         yield Text()
         yield from remedy_lines(cluster.remedy, cluster.docs, 2, width)
 
 
-def _check(check: schemas.Check, now: datetime, width: int) -> Iterator[Text]:
+def _check(check: schemas.Check, cluster: schemas.ClusterDetail, width: int) -> Iterator[Text]:
     line = Text.assemble((f"CHECK {escaped(check.check)}   ", HEAD), badge(check.health))
     if check.reason:
         line.append(f"   {escaped(check.reason)}", look(check.health).style)
-    line.append(f"   since {until(now, check.since)}", DIM)
+    line.append(f"   since {until(cluster.now, check.since)}", DIM)
     if check.flapping:
         line.append("   flapping", "yellow")
     yield line
-    if check.message:
+    if check.message != cluster.message:  # else it stands at the top
         yield from prose(check.message, 2, width)
     yield from _pending(check)
     if check.answer is not None and check.answer.stages:
         yield from trace_lines(check.answer.stages, 2, width)
-    rows = evidence_rows(check.evidence)
-    if "certificate_expires" in rows:
-        rows["certificate_expires"] += _in_days(rows["certificate_expires"], now)
-    yield from pairs(rows, 2, width)
+    yield from evidence_pairs(check.evidence, cluster.now, width)
 
 
 def _pending(check: schemas.Check) -> Iterator[Text]:

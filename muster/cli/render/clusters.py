@@ -33,14 +33,12 @@ def clusters_table(clusters: Sequence[schemas.Cluster], now: datetime, width: in
     """Lines that fit into `width` cells; the message gets what is left, if that is worth it."""
     name_cells = max(MIN_NAME, int(width * NAME_SHARE))
     rows = [_cells(cluster, now, name_cells) for cluster in clusters]
-    taken = sum(
-        max((len(column.title), *(row[i].cell_len for row in rows))) + GAP for i, column in enumerate(_COLUMNS)
-    )
+    taken = sum(max((len(column.title), *(row[i].cell_len for row in rows))) + GAP for i, column in enumerate(_COLUMNS))
     room = width - taken
     if room < MIN_MESSAGE:
         return table(_COLUMNS, rows)
-    with_message = [[*row, cut(_said(cluster), room)] for row, cluster in zip(rows, clusters, strict=True)]
-    return table((*_COLUMNS, Column("MESSAGE", style=DIM)), with_message)
+    with_message = [[*row, Text(cut(_said(cluster), room), DIM)] for row, cluster in zip(rows, clusters, strict=True)]
+    return table((*_COLUMNS, Column("MESSAGE")), with_message)
 
 
 def wide_table(clusters: Sequence[schemas.Cluster], now: datetime) -> list[Text]:
@@ -56,7 +54,7 @@ def wide_table(clusters: Sequence[schemas.Cluster], now: datetime) -> list[Text]
         Column("LABELS"),
         Column("MESSAGE"),
     )
-    rows = [
+    rows: list[list[Text | str]] = [
         [
             *_cells(cluster, now, 10_000),
             cluster.check or "-",
@@ -87,10 +85,7 @@ def _cells(cluster: schemas.Cluster, now: datetime, name_cells: int) -> list[Tex
 
 
 def _said(cluster: schemas.Cluster) -> str:
-    """The message, with what else one should know first."""
-    notes = []
-    if cluster.pending:
-        notes.append("not committed yet")
-    if cluster.last_known:
-        notes.append(f"was {cluster.last_known}")
-    return "; ".join([*notes, cluster.message] if cluster.message else notes)
+    """The message without the endpoint that it begins with, after what was known last where nothing is known now."""
+    message = cluster.message.removeprefix("https://").removeprefix(cluster.endpoint.removeprefix("https://"))
+    message = message.removeprefix(": ") if message != cluster.message else message
+    return "; ".join(part for part in (cluster.last_known and f"was {cluster.last_known}", message) if part)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
 
 from muster.api import schemas
 from muster.cli.render.bar import fleet_bar, legend
-from muster.cli.render.clusters import clusters_table
+from muster.cli.render.clusters import clusters_table, wide_table
 from muster.cli.render.table import DIM
 from muster.cli.render.text import count, cut, duration, span, until
+from muster.escape import escaped
 
 WARNING = "yellow"
 
@@ -34,7 +35,13 @@ class Screen:
 
 
 def status_lines(
-    fleet: schemas.Fleet, clusters: Sequence[schemas.Cluster], screen: Screen, where: str, footer: str = ""
+    fleet: schemas.Fleet,
+    clusters: Sequence[schemas.Cluster],
+    screen: Screen,
+    where: str,
+    footer: str = "",
+    *,
+    wide: bool = False,
 ) -> list[Text]:
     """The screen. `clusters` are those to list, worst first; what does not fit is counted."""
     head = [*_head(fleet, screen, where), *(line for w in _warnings(fleet) for line in _wrapped(w, screen.width))]
@@ -46,7 +53,8 @@ def status_lines(
     listed = clusters[:room]
     lines = [*head, Text()]
     if listed:
-        lines += [*clusters_table(listed, fleet.now, screen.width), *_unlisted(fleet, listed)]
+        table = wide_table(listed, fleet.now) if wide else clusters_table(listed, fleet.now, screen.width)
+        lines += [*table, *_unlisted(fleet, listed)]
     else:
         lines.append(Text(f"✔ All {count(fleet.total, 'cluster')} are healthy.", "green"))
     return [*lines, *tail]
@@ -71,10 +79,18 @@ def _head(fleet: schemas.Fleet, screen: Screen, where: str) -> Iterator[Text]:
         yield fleet_bar(fleet.counts, screen.width, colour=screen.colour)
         yield legend(fleet.counts)
     if fleet.reasons:
-        first = [f"{reason} {number:,}" for reason, number in list(fleet.reasons.items())[:MAX_REASONS]]
-        rest = len(fleet.reasons) - len(first)
-        why = " · ".join(first) + (f" · {count(rest, 'other reason')}" if rest > 0 else "")
-        yield Text(cut(f"why: {why}", screen.width), DIM)
+        yield Text(_why(fleet.reasons, screen.width), DIM)
+
+
+def _why(reasons: Mapping[str, int], width: int) -> str:
+    """The most frequent reasons, as many as fit; the others are counted."""
+    told = [f"{escaped(reason)} {number:,}" for reason, number in reasons.items()]
+    for shown in range(min(MAX_REASONS, len(told)), 0, -1):
+        rest = len(told) - shown
+        line = "why: " + " · ".join([*told[:shown], *([count(rest, "other reason")] if rest else [])])
+        if len(line) <= width:
+            return line
+    return cut(f"why: {told[0]}", width)
 
 
 def _warnings(fleet: schemas.Fleet) -> Iterator[str]:
@@ -84,14 +100,14 @@ def _warnings(fleet: schemas.Fleet) -> Iterator[str]:
             "right and goes on from memory; history waits."
         )
     if fleet.guard.holding:
-        yield f"Alerts are held for {until(fleet.now, fleet.guard.since)}. {fleet.guard.why}"
+        yield f"Alerts have been held for {until(fleet.now, fleet.guard.since)}. {fleet.guard.why}"
     if fleet.lanes.live.waiting:
         yield (
             f"{count(fleet.lanes.live.waiting, 'live cluster')} wait for a slot: the hub is short of CPU or "
             "descriptors, and answers are late."
         )
     for problem in fleet.source_problems[:MAX_PROBLEMS]:
-        yield f"Source {problem.source}: {problem.where}: {problem.message} {problem.remedy}"
+        yield f"Source {problem.source}: {problem.where}: {problem.message.rstrip('.')}. {problem.remedy}"
     if fleet.source_problems_total > MAX_PROBLEMS:
         more = count(fleet.source_problems_total - MAX_PROBLEMS, "more source problem")
         yield f"{more}: see `muster status -o json`."

@@ -25,7 +25,9 @@ class Column:
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Text | str]], indent: int = 0) -> list[Text]:
     """Aligned lines, the titles first. The last column is not padded, nothing is cut or wrapped."""
-    cells = [[Text(c, column.style) if isinstance(c, str) else c for c, column in zip(r, columns, strict=True)] for r in rows]
+    cells = [
+        [Text(c, column.style) if isinstance(c, str) else c for c, column in zip(r, columns, strict=True)] for r in rows
+    ]
     head = [Text(column.title, HEAD) for column in columns]
     widths = widths_of([head, *cells])
     return [_line(columns, row, widths, indent) for row in [head, *cells]]

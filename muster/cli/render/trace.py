@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
@@ -47,7 +47,7 @@ def trace_lines(stages: Sequence[schemas.StageTrace], indent: int, width: int) -
     return lines
 
 
-def evidence_rows(evidence: dict[str, str | int | float | bool]) -> dict[str, str]:
+def evidence_rows(evidence: Mapping[str, str | int | float | bool]) -> dict[str, str]:
     """What was seen, without the durations that the trace shows."""
     shown: dict[str, str] = {}
     for key, value in evidence.items():

@@ -1,0 +1,73 @@
+"""`muster demo`: starts the demo's child, shows `muster status --watch` over it, and cleans up.
+
+Two processes, so that what is shown is what any user sees: the CLI asking a service through its API.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import IO
+
+from rich.console import Console
+
+from muster.cli.options import Output
+from muster.cli.watch import watch_status
+
+STOP_S = 10.0
+"""For the child's orderly end: the service has 5 s, its fleet and its database the rest."""
+
+LOG_TAIL_BYTES = 2000
+
+
+def run_demo(clusters: int, dead: float, seed: int, listen: str) -> int:
+    """Until Ctrl-C or SIGTERM. Gives the exit code: 1 when the demo could not start."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console(stderr=True)
+    with tempfile.TemporaryFile() as log, _child(clusters, dead, seed, listen, log) as child:
+        try:
+            with console.status(f"Starting {clusters} simulated clusters, PostgreSQL and the service…"):
+                assert child.stdout is not None
+                line = child.stdout.readline()
+            if line:
+                watch_status(json.loads(line)["url"], Output.TABLE, everything=False)
+                return 0
+        except KeyboardInterrupt:
+            return 0
+        child.wait()
+        log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+        console.print("The demo could not start. The end of its log:", style="red")
+        console.out(log.read().decode(errors="replace"), highlight=False)
+        return 1
+
+
+@contextmanager
+def _child(clusters: int, dead: float, seed: int, listen: str, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """The child, ended in order at the end of the block. Ctrl-C reaches it through us, not through the terminal."""
+    command = [sys.executable, "-m", "muster.demo.service", "--clusters", str(clusters), "--dead", str(dead)]
+    command += ["--seed", str(seed), "--listen", listen, "--parent", str(os.getpid())]
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

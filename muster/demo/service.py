@@ -1,0 +1,80 @@
+"""The demo's child: a simulated fleet and the service over it, in a directory that vanishes with it.
+
+Prints the API's URL as a JSON line once it listens; logs to stderr. Ends on SIGTERM or SIGINT, and with its parent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import uvloop
+
+from muster.app import App, raise_descriptor_limit
+from muster.demo.dying import die_with
+from muster.demo.running import running_fleet
+from muster.logs import configure_logs
+from muster.settings import Settings
+from muster.sources import make_sources
+
+INTERVAL_S = 3.0
+TIMEOUT_S = 2.0
+"""Ten times as fast as in earnest: the plot's outages last 10 to 150 s, and three answers have to confirm each."""
+BACKOFF_MAX_S = 15.0
+
+SHARED_LISTENER_FROM = 3000
+"""From so many clusters on, a listening socket each would take too many descriptors; `refuse` is not to be had then."""
+
+
+def main() -> int:
+    """Entry point of the child."""
+    parser = argparse.ArgumentParser(prog="python -m muster.demo.service", description=__doc__)
+    parser.add_argument("--clusters", type=int, required=True)
+    parser.add_argument("--dead", type=float, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--listen", required=True)
+    parser.add_argument("--parent", type=int, default=0, metavar="PID", help="end with this process")
+    options = parser.parse_args()
+    die_with(options.parent, signal.SIGTERM)
+    raise_descriptor_limit()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(options))
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="muster-demo-") as name:
+        directory = Path(name)
+        directory.chmod(0o711)  # noqa: ASYNC240 - once, before anything runs; as root the database is another user's
+        (directory / "fleet").mkdir(mode=0o700)
+        settings = Settings(
+            database_url=None,
+            data_dir=directory / "data",
+            static=(directory / "fleet" / "fleet.yaml",),
+            listen=options.listen,
+            interval_s=INTERVAL_S,
+            timeout_s=TIMEOUT_S,
+            backoff_max_s=BACKOFF_MAX_S,
+        )
+        configure_logs(settings.log_level, settings.log_format)
+        async with running_fleet(
+            directory / "fleet",
+            seed=options.seed,
+            clusters=options.clusters,
+            dead=options.dead,
+            shared_listener=options.clusters >= SHARED_LISTENER_FROM,
+        ):
+            return await App(settings, make_sources(settings)).run(_say_ready)
+
+
+def _say_ready(url: str) -> None:
+    sys.stdout.write(json.dumps({"url": url}) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
