@@ -71,6 +71,8 @@ class MusterChild:
                     looked += 1
                     if names <= have:
                         return self.seen[looked - 1].at
+                if self.process.returncode is not None:
+                    raise SystemExit(f"the service has ended with {self.process.returncode}")
                 await asyncio.sleep(0.05)
 
 

@@ -81,5 +81,5 @@ def snapshot(
     )
 
 
-def _worst_first(v: ClusterView) -> tuple[int, float, str]:
-    return -SEVERITY[v.health], -(v.rollup.since or 0.0), v.cluster.name
+def _worst_first(v: ClusterView) -> tuple[int, float, str, UUID]:
+    return -SEVERITY[v.health], -(v.rollup.since or 0.0), v.cluster.name, v.cluster.id

@@ -21,6 +21,10 @@ MONTHS_AHEAD = 2
 """Partitions are made this far ahead, so that a database that is away at midnight stops nothing."""
 
 
+_NO_ID = 2**63 - 1
+"""Above every id."""
+
+
 class History:
     """The append-only past."""
 
@@ -29,35 +33,55 @@ class History:
         self._sql = queries
 
     async def page(self, cluster_id: UUID | None, limit: int, before_id: int | None = None) -> list[Transition]:
-        """Newest first, of one cluster or of all; `before_id` is the last id of the page before. Raises `StoreError`."""
-        rows = await self._db.fetch(self._sql["history"], cluster_id, min(limit, MAX_PAGE), before_id)
+        """Newest first, of one cluster or of all; `before_id` is the last id of the page before.
+
+        Raises `StoreError`.
+        """
+        bounds = (min(limit, MAX_PAGE), _NO_ID if before_id is None else before_id)
+        if cluster_id is None:
+            rows = await self._db.fetch(self._sql["history"], *bounds)
+        else:
+            rows = await self._db.fetch(self._sql["cluster_history"], *bounds, cluster_id)
         return [transition_from_row(dict(row)) for row in rows]
 
     async def keep_partitions(self, now: float, retention_days: int) -> None:
-        """Make the months to come, drop those that are wholly older than the retention. Raises `StoreError`."""
+        """Make the months to come, drop what is wholly older than the retention. Raises `StoreError`."""
         today = datetime.fromtimestamp(now, UTC)
         oldest = today - timedelta(days=retention_days)
         have = {row["name"] for row in await self._db.fetch(self._sql["partitions"])}
         for month in _months(today, MONTHS_AHEAD):
             if (name := f"transitions_{month:%Y%m}") not in have:
-                end = _next_month(month)
-                await self._db.execute(
-                    f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF transitions "
-                    f"FOR VALUES FROM ('{month:%Y-%m-%d}T00:00:00Z') TO ('{end:%Y-%m-%d}T00:00:00Z')"
-                )
+                await self._make(name, month, _next_month(month))
         for name in sorted(have):
             end = _next_month(datetime.strptime(name[-6:], "%Y%m").replace(tzinfo=UTC))
             if end <= oldest:
                 await self._db.execute(f"DROP TABLE IF EXISTS {name}")
                 _log.info("history aged out", month=name[-6:], retention_days=retention_days)
         await self._db.execute(self._sql["forget_other"], oldest)
+        await self._db.execute(self._sql["forget_gone"], oldest)
+
+    async def _make(self, name: str, begin: datetime, end: datetime) -> None:
+        """A month's partition, with the rows that a wrong clock has put there ahead of time.
+
+        Those are in the default partition, and PostgreSQL refuses a plain `PARTITION OF` while they are.
+        """
+        async with self._db.transaction() as tx:
+            await tx.execute("LOCK TABLE transitions_other IN SHARE ROW EXCLUSIVE MODE")  # none may come meanwhile
+            if await tx.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
+                return
+            await tx.execute(f"CREATE TABLE {name} (LIKE transitions)")
+            await tx.execute(self._sql["move_other"].replace("{month}", name), begin, end)
+            await tx.execute(
+                f"ALTER TABLE transitions ATTACH PARTITION {name} "
+                f"FOR VALUES FROM ('{begin:%Y-%m-%d}T00:00:00Z') TO ('{end:%Y-%m-%d}T00:00:00Z')"
+            )
 
 
 def _months(first: datetime, ahead: int) -> list[datetime]:
     month = first.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     months = [month]
     for _ in range(ahead):
-        months.append(month := _next_month(month))
+        months.append(_next_month(months[-1]))
     return months
 
 

@@ -14,8 +14,9 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from collector.cluster import SYSTEM_CA, Cluster, Key
+from collector.cluster import SYSTEM_CA, Cluster, Key, key_of
 from collector.reconcile import Wanted, keep_what_is_unreadable, may_be_gone, merge_sightings
+from store.errors import StoreRefused
 from store.pool import Database
 from validator.clock import Clock
 from validator.discovery.source import Reading, SourceProblem
@@ -80,9 +81,9 @@ class Inventory:
         """
         readings = {**self._readings, source: keep_what_is_unreadable(self._readings.get(source), reading)}
         in_order = [readings[name] for name in self._sources if name in readings]
+        returned = await self._find_gone(_keys_of(in_order) - self._ids.keys())
         aliases = {key: self._main_keys[cluster_id] for key, cluster_id in self._ids.items()}
-        wanted = merge_sightings(in_order, aliases)
-        returned = await self._find_gone([key for key in wanted if key not in self._ids])
+        wanted = merge_sightings(in_order, aliases | _first_keys(returned))
         after = dict(self.clusters)
         ids: dict[Key, UUID] = {}
         for main, want in wanted.items():
@@ -141,11 +142,13 @@ class Inventory:
         cluster = self.clusters.get(cluster_id)
         if cluster is None or cluster.external_uid == uid:
             return Changes()
+        if cluster.sighting is not None and cluster.sighting.external_uid is not None:
+            return Changes()  # its source vouches for another kind of UID
         other = next((c for c in self.clusters.values() if c.external_uid == uid and c.id != cluster_id), None)
         if other is not None:
             mine, theirs = self._main_keys[cluster_id], self._main_keys.get(other.id)
             if theirs is None or mine.ca_sha256 != theirs.ca_sha256 or mine.ca_sha256 == SYSTEM_CA:
-                return f"{cluster.name} shows the kube-system UID of {other.name}, but is signed by another CA"
+                return f"{cluster.name} shows the kube-system UID of {other.name}, but they share no CA of their own"
             return await self._join(cluster, other)
         if cluster.external_uid is None:
             await self.settle_uids({cluster_id: uid})
@@ -164,9 +167,10 @@ class Inventory:
         del self.clusters[newcomer.id]
         self._main_keys.pop(newcomer.id, None)
         names = tuple(dict.fromkeys((*known.also_known_as, newcomer.name, *newcomer.also_known_as)))
-        self.clusters[known.id] = replace(known, also_known_as=names)
+        joined = replace(known, also_known_as=names, sighting=known.sighting or newcomer.sighting)
+        self.clusters[known.id] = joined
         _log.info("two contexts, one cluster", cluster=known.name, also=newcomer.name)
-        return Changes(removed=(newcomer.id,))
+        return Changes(added=() if known.sighting else (joined,), removed=(newcomer.id,))
 
     async def _rebuild(self, old: Cluster, uid: str) -> Changes:
         """Same name, endpoint and CA, another UID: the old cluster is gone, and its history stays its own."""
@@ -196,10 +200,10 @@ class Inventory:
             sighting=sighting,
         )
 
-    async def _find_gone(self, keys: Sequence[Key]) -> dict[Key, Cluster]:
+    async def _find_gone(self, keys: set[Key]) -> dict[Key, Cluster]:
         if not keys:
             return {}
-        rows = await self._db.fetch(self._sql["find_gone"], [key._asdict() for key in keys])
+        rows = await self._db.fetch(self._sql["find_gone"], [key._asdict() for key in sorted(keys)])
         return {
             Key(row["endpoint"], row["ca_sha256"]): Cluster(
                 row["id"], "", "", "", row["external_uid"], {}, Lifecycle.ACTIVE, row["first_seen_at"]
@@ -212,13 +216,25 @@ class Inventory:
         if not rows and not keys and not removed:
             return
         async with self._db.transaction() as tx:
+            if await tx.fetchval(self._sql["fence"], self._epoch) is None:
+                raise StoreRefused("another instance leads now; this one may not write")
             if rows:
-                await tx.fetch(self._sql["save_clusters"], rows, self._epoch)
+                await tx.execute(self._sql["save_clusters"], rows)
             if keys:
                 endpoints = [{**key._asdict(), "cluster_id": str(i)} for key, i in keys.items()]
-                await tx.execute(self._sql["save_endpoints"], endpoints, self._epoch)
+                await tx.execute(self._sql["save_endpoints"], endpoints)
             if removed:
-                await tx.execute(self._sql["retire_clusters"], list(removed), self._epoch)
+                await tx.execute(self._sql["retire_clusters"], list(removed))
+
+
+def _keys_of(readings: Iterable[Reading]) -> set[Key]:
+    return {key_of(sighting.endpoint) for reading in readings for sighting in reading.sightings}
+
+
+def _first_keys(clusters: Mapping[Key, Cluster]) -> dict[Key, Key]:
+    """For several keys of one cluster the first of them."""
+    first: dict[UUID, Key] = {}
+    return {key: first.setdefault(cluster.id, key) for key, cluster in clusters.items()}
 
 
 def _starts(before: Cluster | None, after: Cluster) -> bool:

@@ -4,40 +4,41 @@ SELECT id, name, source, endpoint, external_uid, labels, lifecycle, extract(epoc
 FROM clusters WHERE gone_at IS NULL;
 
 -- name: load_endpoints
--- The keys of every cluster that is not gone.
+-- The keys of every cluster that is not gone; first of a cluster's keys the one that it is asked by.
 SELECT e.endpoint, e.ca_sha256, e.cluster_id FROM cluster_endpoints e JOIN clusters c ON c.id = e.cluster_id
-WHERE c.gone_at IS NULL ORDER BY 1, 2;
+WHERE c.gone_at IS NULL ORDER BY split_part(e.endpoint, '#', 1) <> c.endpoint, 1, 2;
+
+-- name: fence
+-- A row if $1 is the leader's epoch, which then stays so until the end of this transaction.
+SELECT true FROM leadership WHERE epoch = $1 FOR SHARE;
 
 -- name: save_clusters
--- Insert or rewrite a batch of clusters ($1) and their keys; only the leader of epoch $2 may.
-WITH fence AS (SELECT 1 FROM leadership WHERE epoch = $2 FOR SHARE),
-saved AS (
-    INSERT INTO clusters (id, name, source, endpoint, external_uid, labels, lifecycle, first_seen_at)
-    SELECT s.id, s.name, s.source, s.endpoint, s.external_uid, s.labels, s.lifecycle, to_timestamp(s.first_seen_at)
-    FROM jsonb_to_recordset($1::jsonb) AS s(
+-- Insert or rewrite a batch of clusters ($1). One that comes back begins anew: a state that a late write left is none.
+WITH s AS (
+    SELECT * FROM jsonb_to_recordset($1::jsonb) AS s(
         id uuid, name text, source text, endpoint text, external_uid text, labels jsonb, lifecycle text,
-        first_seen_at float8
-    ), fence
-    ON CONFLICT (id) DO UPDATE SET name = excluded.name, source = excluded.source, endpoint = excluded.endpoint,
-        external_uid = excluded.external_uid, labels = excluded.labels, lifecycle = excluded.lifecycle, gone_at = NULL
-    RETURNING id
+        first_seen_at float8)
+),
+left_over AS (
+    DELETE FROM check_states USING s, clusters c
+    WHERE check_states.cluster_id = s.id AND c.id = s.id AND c.gone_at IS NOT NULL
 )
-SELECT count(*) FROM saved;
+INSERT INTO clusters (id, name, source, endpoint, external_uid, labels, lifecycle, first_seen_at)
+SELECT s.id, s.name, s.source, s.endpoint, s.external_uid, s.labels, s.lifecycle, to_timestamp(s.first_seen_at) FROM s
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, source = excluded.source, endpoint = excluded.endpoint,
+    external_uid = excluded.external_uid, labels = excluded.labels, lifecycle = excluded.lifecycle, gone_at = NULL;
 
 -- name: save_endpoints
--- Point keys at their clusters ($1); only the leader of epoch $2 may.
+-- Point keys at their clusters ($1).
 INSERT INTO cluster_endpoints (endpoint, ca_sha256, cluster_id)
 SELECT s.endpoint, s.ca_sha256, s.cluster_id
 FROM jsonb_to_recordset($1::jsonb) AS s(endpoint text, ca_sha256 text, cluster_id uuid)
-WHERE EXISTS (SELECT 1 FROM leadership WHERE epoch = $2 FOR SHARE)
 ON CONFLICT (endpoint, ca_sha256) DO UPDATE SET cluster_id = excluded.cluster_id;
 
 -- name: retire_clusters
 -- Mark clusters as gone and forget their states; their history stays.
 WITH retired AS (
-    UPDATE clusters SET gone_at = now(), lifecycle = 'Gone'
-    WHERE id = ANY($1::uuid[]) AND EXISTS (SELECT 1 FROM leadership WHERE epoch = $2 FOR SHARE)
-    RETURNING id
+    UPDATE clusters SET gone_at = now(), lifecycle = 'Gone' WHERE id = ANY($1::uuid[]) RETURNING id
 )
 DELETE FROM check_states WHERE cluster_id IN (SELECT id FROM retired);
 
@@ -57,27 +58,42 @@ SELECT s.* FROM check_states s JOIN clusters c ON c.id = s.cluster_id WHERE c.go
 SELECT * FROM check_states WHERE cluster_id = $1 AND check_name = $2;
 
 -- name: save_states
--- A batch of states ($1) without a change of health; `was` is the version that each must still have.
-INSERT INTO check_states (
-    cluster_id, check_name, health, since, reason, stage, message, evidence, latest, streak, streak_since, last_known,
-    last_success_at, observed_at, received_at, allowance_s, flap_bits, flapping, flap_last, changes)
-SELECT s.cluster_id, s.check_name, s.health, s.since, s.reason, s.stage, s.message, s.evidence, s.latest, s.streak,
-    s.streak_since, s.last_known, s.last_success_at, s.observed_at, s.received_at, s.allowance_s, s.flap_bits,
-    s.flapping, s.flap_last, s.changes
-FROM jsonb_to_recordset($1::jsonb) AS s(
-    cluster_id uuid, check_name text, health text, since float8, reason text, stage text, message text, evidence jsonb,
-    latest jsonb, streak int, streak_since float8, last_known text, last_success_at float8, observed_at float8,
-    received_at float8, allowance_s float8, flap_bits int, flapping bool, flap_last text, changes bigint, was bigint)
-JOIN clusters c ON c.id = s.cluster_id AND c.gone_at IS NULL
-LEFT JOIN check_states o ON o.cluster_id = s.cluster_id AND o.check_name = s.check_name
-WHERE EXISTS (SELECT 1 FROM leadership WHERE epoch = $2 FOR SHARE) AND coalesce(o.changes, 0) = s.was
-ON CONFLICT (cluster_id, check_name) DO UPDATE SET
-    health = excluded.health, since = excluded.since, reason = excluded.reason, stage = excluded.stage,
-    message = excluded.message, evidence = excluded.evidence, latest = excluded.latest, streak = excluded.streak,
-    streak_since = excluded.streak_since, last_known = excluded.last_known,
-    last_success_at = excluded.last_success_at, observed_at = excluded.observed_at,
-    received_at = excluded.received_at, allowance_s = excluded.allowance_s, flap_bits = excluded.flap_bits,
-    flapping = excluded.flapping, flap_last = excluded.flap_last, changes = excluded.changes;
+-- A batch of states ($1) without a change of health; `was` is the version that each must still have, and $2 the leader's
+-- epoch. Gives those that were refused. An UPDATE looks at a row again after it has waited for it; ON CONFLICT DO UPDATE
+-- would write over what was committed meanwhile.
+WITH s AS (
+    SELECT * FROM jsonb_to_recordset($1::jsonb) AS s(
+        cluster_id uuid, check_name text, health text, since float8, reason text, stage text, message text,
+        evidence jsonb, latest jsonb, streak int, streak_since float8, last_known text, last_success_at float8,
+        observed_at float8, received_at float8, allowance_s float8, flap_bits int, flapping bool, flap_last text,
+        changes bigint, was bigint)
+),
+fence AS (SELECT true AS held FROM leadership WHERE epoch = $2 FOR SHARE),
+updated AS (
+    UPDATE check_states c SET
+        health = s.health, since = s.since, reason = s.reason, stage = s.stage, message = s.message,
+        evidence = s.evidence, latest = s.latest, streak = s.streak, streak_since = s.streak_since,
+        last_known = s.last_known, last_success_at = s.last_success_at, observed_at = s.observed_at,
+        received_at = s.received_at, allowance_s = s.allowance_s, flap_bits = s.flap_bits, flapping = s.flapping,
+        flap_last = s.flap_last, changes = s.changes
+    FROM s WHERE c.cluster_id = s.cluster_id AND c.check_name = s.check_name AND c.changes = s.was
+        AND (SELECT held FROM fence)
+    RETURNING c.cluster_id, c.check_name
+),
+created AS (
+    INSERT INTO check_states (
+        cluster_id, check_name, health, since, reason, stage, message, evidence, latest, streak, streak_since,
+        last_known, last_success_at, observed_at, received_at, allowance_s, flap_bits, flapping, flap_last, changes)
+    SELECT s.cluster_id, s.check_name, s.health, s.since, s.reason, s.stage, s.message, s.evidence, s.latest, s.streak,
+        s.streak_since, s.last_known, s.last_success_at, s.observed_at, s.received_at, s.allowance_s, s.flap_bits,
+        s.flapping, s.flap_last, s.changes
+    FROM s JOIN clusters c ON c.id = s.cluster_id AND c.gone_at IS NULL
+    WHERE s.was = 0 AND (SELECT held FROM fence)
+    ON CONFLICT (cluster_id, check_name) DO NOTHING
+    RETURNING cluster_id, check_name
+)
+SELECT cluster_id, check_name FROM s
+EXCEPT (SELECT cluster_id, check_name FROM updated UNION ALL SELECT cluster_id, check_name FROM created);
 
 -- name: commit_transition
 -- One change of health: the state ($1, if it still has version $3) and its history row ($4), or nothing. One statement, one transaction.
@@ -122,14 +138,21 @@ SELECT epoch FROM leadership;
 
 -- name: find_transition
 -- The transition that made version $3 of one check: was a commit whose answer was lost done after all?
-SELECT id FROM transitions WHERE cluster_id = $1 AND check_name = $2 AND changes = $3;
-
--- name: history
--- The newest transitions of one cluster ($1), or of all where it is NULL, older than the id $3; at most $2.
 SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
     extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
-FROM transitions WHERE ($1::uuid IS NULL OR cluster_id = $1) AND ($3::bigint IS NULL OR id < $3)
-ORDER BY at DESC, id DESC LIMIT $2;
+FROM transitions WHERE cluster_id = $1 AND check_name = $2 AND changes = $3 ORDER BY id DESC LIMIT 1;
+
+-- name: history
+-- The newest transitions of all clusters, older than the id $2; at most $1.
+SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
+    extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
+FROM transitions WHERE id < $2 ORDER BY id DESC LIMIT $1;
+
+-- name: cluster_history
+-- The newest transitions of one cluster ($3), older than the id $2; at most $1.
+SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
+    extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
+FROM transitions WHERE cluster_id = $3 AND id < $2 ORDER BY id DESC LIMIT $1;
 
 -- name: partitions
 -- The monthly partitions that exist.
@@ -139,3 +162,12 @@ WHERE i.inhparent = 'transitions'::regclass AND c.relname ~ '^transitions_\d{6}$
 -- name: forget_other
 -- What fell outside every month ages all the same.
 DELETE FROM transitions_other WHERE at < $1;
+
+-- name: move_other
+-- What a wrong clock has put into a month that had no partition yet, from $1 to $2, into its table.
+WITH early AS (DELETE FROM transitions_other WHERE at >= $1 AND at < $2 RETURNING *)
+INSERT INTO {month} SELECT * FROM early;
+
+-- name: forget_gone
+-- Clusters that are gone for so long that their history is gone too.
+DELETE FROM clusters WHERE gone_at < $1;

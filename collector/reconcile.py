@@ -57,10 +57,14 @@ def merge_sightings(readings: Sequence[Reading], aliases: Mapping[Key, Key]) -> 
 
 
 def may_be_gone(name: str, source: str, readings: Mapping[str, Reading], configured: Sequence[str]) -> bool:
-    """Whether a cluster that no source names any more has left, or its source just can't be read at the moment."""
-    if source not in configured:
-        return True
-    reading = readings.get(source)
-    if reading is None or not reading.complete:
+    """Whether a cluster that no source names any more has left, or a source just can't be read at the moment.
+
+    Nothing leaves before every source has been read once: after a restart it may have moved from one to another. A
+    cluster of a source that is configured no more may have moved to any of the others.
+    """
+    if any(other not in readings for other in configured):
         return False
-    return all(problem.entry != name for problem in reading.problems)
+    if source not in configured:
+        return all(readings[other].complete for other in configured)
+    reading = readings[source]
+    return reading.complete and all(problem.entry != name for problem in reading.problems)

@@ -7,6 +7,10 @@ marked as degraded; on its return the newest state of each check is committed, a
 
 All writes are fenced by the leader's epoch and by the version of each check, so that an instance that lost its
 leadership without noticing can neither overwrite nor double anything.
+
+A commit whose answer was lost, or that was cancelled, is in doubt until the version in the database tells. A value
+that PostgreSQL can't take is a defect (verdicts are cleaned when they are made): its row fails alone, all others are
+written, and the store counts as degraded for as long.
 """
 
 from __future__ import annotations
@@ -19,9 +23,9 @@ from uuid import UUID
 
 import structlog
 
-from collector.rows import state_from_row, state_to_row, transition_to_row
+from collector.rows import state_from_row, state_to_row, transition_from_row, transition_to_row
 from collector.transition import Transition
-from store.errors import StoreError, StoreRefused
+from store.errors import StoreError, StoreFull, StoreRefused, StoreUnavailable
 from store.pool import Database
 from validator.clock import HubClock
 from validator.health import CheckState, HealthSettings, shift, stale, step, went_stale
@@ -63,6 +67,9 @@ class _Committed(NamedTuple):
 
 _NOTHING = _Committed(Health.UNKNOWN, 0)
 
+_NOT_NOW = (StoreUnavailable, StoreFull, StoreRefused)
+"""Errors of the database as a whole: there is no use in going on. Any other one is about the row."""
+
 
 @dataclass(slots=True)
 class RecorderStats:
@@ -103,7 +110,8 @@ class Recorder:
         self._epoch = 0
         self._committed: dict[Subject, _Committed] = {}
         self._dirty: set[Subject] = set()
-        self._in_doubt: dict[Subject, Transition] = {}
+        self._in_doubt: dict[Subject, set[int]] = {}
+        """Versions that were sent since the last one that is known to be committed, and may be committed by now."""
         self._sweep_at = 0.0
         self.states: dict[UUID, dict[Check, CheckState]] = {}
         """The newest state of every check of every cluster. Read-only for everybody else."""
@@ -115,16 +123,21 @@ class Recorder:
         """Take over what the database knows, as the leader of `epoch`. Raises `StoreError`.
 
         For `grace_s`, silence is nobody's fault but ours: nothing is committed as stale before every target could be
-        asked once. It is shown as stale all the same.
+        asked once. It is shown as stale all the same. A state from the future, written before the wall clock was
+        corrected, is moved to now: it would never get stale, and no verdict would be newer.
         """
         rows = await self._db.fetch(self._sql["load_states"])
+        now = self._clock.now()
         self._epoch = epoch
         self.states, self._committed, self._dirty, self._in_doubt = {}, {}, set(), {}
         for row in rows:
-            if (state := state_from_row(dict(row))) is not None:
-                self.states.setdefault(state.cluster_id, {})[state.check] = state
-                self._committed[Subject(state.cluster_id, state.check)] = _Committed(state.health, state.changes)
-        self._sweep_at = self._clock.now() + grace_s
+            if (state := state_from_row(dict(row))) is None:
+                continue
+            if state.received_at > now:
+                state = shift(state, now - state.received_at)
+            self.states.setdefault(state.cluster_id, {})[state.check] = state
+            self._committed[Subject(state.cluster_id, state.check)] = _Committed(state.health, state.changes)
+        self._sweep_at = now + grace_s
 
     def record(self, verdicts: Iterable[Verdict]) -> None:
         """Fold verdicts into the states; what is seen at once in the snapshot is written at the next flush."""
@@ -171,31 +184,36 @@ class Recorder:
         unwritten = set(states)
         try:
             self._at("before flush")
-            await self._commit_all(turned, unwritten)
-            for begin in range(0, len(quiet), BATCH):
-                await self._save(quiet[begin : begin + BATCH], unwritten)
+            defects = await self._commit_all(turned, unwritten)
+            defects += await self._save_all(quiet, unwritten)
             self._at("after flush")
         except StoreError as error:
             self._degraded(error)
         else:
-            self._recovered()
+            self._degraded(defects[0]) if defects else self._recovered()
         finally:
             self._dirty |= {subject for subject in unwritten if self._state(subject) is not None}
             self.stats.flush_s = self._clock.now() - started
         return self.degraded_since is None
 
-    async def _commit_all(self, turned: Mapping[Subject, CheckState], unwritten: set[Subject]) -> None:
-        """Commit each change of health in a transaction of its own, a few at a time, and publish those that are."""
+    async def _commit_all(self, turned: Mapping[Subject, CheckState], unwritten: set[Subject]) -> list[StoreError]:
+        """Commit each change of health in a transaction of its own, a few at a time, and publish those that are.
+
+        Gives the errors of single rows; raises those of the database.
+        """
         queue = list(turned.items())[::-1]
         failed: list[StoreError] = []
+        defects: list[StoreError] = []
 
         async def committer() -> None:
             while queue and not failed:
                 subject, state = queue.pop()
                 try:
                     await self._commit(subject, state)
-                except StoreError as error:
+                except _NOT_NOW as error:
                     failed.append(error)
+                except StoreError as error:
+                    defects.append(error)
                 else:
                     unwritten.discard(subject)
 
@@ -204,6 +222,7 @@ class Recorder:
                 group.create_task(committer(), name=f"committer:{number}")
         if failed:
             raise failed[0]
+        return defects
 
     async def _commit(self, subject: Subject, state: CheckState) -> None:
         before = self._before(subject)
@@ -225,63 +244,92 @@ class Recorder:
             changes=state.changes,
         )
         row, history = state_to_row(state), transition_to_row(transition)
+        self._doubt(subject, state)
         self._at("before commit")
-        try:
-            number = await self._db.fetchval(self._sql["commit_transition"], row, self._epoch, before.changes, history)
-        except StoreError:
-            self._in_doubt[subject] = transition
-            raise
+        number = await self._db.fetchval(self._sql["commit_transition"], row, self._epoch, before.changes, history)
         self._at("after commit")
         if number is None:
             await self._conflict(subject)
         else:
-            self._done(subject, transition, number)
+            self._done(subject, _Committed(state.health, state.changes))
+            self._tell(replace(transition, id=number))
 
-    def _done(self, subject: Subject, transition: Transition, number: int) -> None:
-        self._committed[subject] = _Committed(transition.to_health, transition.changes)
-        self._in_doubt.pop(subject, None)
-        self.stats.committed += 1
-        self.stats.collapsed += transition.collapsed
-        self._publish(replace(transition, id=number))
+    async def _save_all(
+        self, states: Sequence[tuple[Subject, CheckState]], unwritten: set[Subject]
+    ) -> list[StoreError]:
+        """Write states without a change of health in batches. Gives the errors of single rows; raises the others."""
+        defects: list[StoreError] = []
+        batches = [states[begin : begin + BATCH] for begin in range(0, len(states), BATCH)][::-1]
+        while batches:
+            batch = batches.pop()
+            try:
+                await self._save(batch, unwritten)
+            except _NOT_NOW:
+                raise
+            except StoreError as error:
+                half = len(batch) // 2
+                batches += [batch[half:], batch[:half]] if half else []
+                defects.append(error)
+        return defects
 
     async def _save(self, states: Sequence[tuple[Subject, CheckState]], unwritten: set[Subject]) -> None:
         rows = [{**state_to_row(state), "was": self._before(subject).changes} for subject, state in states]
-        tag = await self._db.execute(self._sql["save_states"], rows, self._epoch)
-        complete = tag.rpartition(" ")[2] == str(len(rows))
         for subject, state in states:
-            if complete:
-                self.stats.collapsed += max(0, state.changes - self._before(subject).changes)
-                self._committed[subject] = _Committed(state.health, state.changes)
-            else:
+            if state.changes != self._before(subject).changes:
+                self._doubt(subject, state)
+        self._at("before save")
+        refused = {Subject(*row) for row in await self._db.fetch(self._sql["save_states"], rows, self._epoch)}
+        self._at("after save")
+        self.stats.flushed += len(states) - len(refused)
+        for subject, state in states:
+            if subject in refused:
                 await self._conflict(subject)
+            else:
+                self.stats.collapsed += max(0, state.changes - self._before(subject).changes)
+                self._done(subject, _Committed(state.health, state.changes))
             unwritten.discard(subject)
-        self.stats.flushed += len(states)
+
+    def _doubt(self, subject: Subject, state: CheckState) -> None:
+        """From now until the answer comes, nobody knows whether this version is committed."""
+        self._in_doubt.setdefault(subject, set()).add(state.changes)
+
+    def _done(self, subject: Subject, committed: _Committed) -> None:
+        """The database has it; a subject that was forgotten while it was written stays forgotten."""
+        self._in_doubt.pop(subject, None)
+        if self._state(subject) is not None:
+            self._committed[subject] = committed
+
+    def _tell(self, transition: Transition) -> None:
+        self.stats.committed += 1
+        self.stats.collapsed += transition.collapsed
+        self._publish(transition)
 
     async def _conflict(self, subject: Subject) -> None:
-        """A write did not find the version that it expected. Three causes, told apart by asking.
+        """A write did not find the version that it expected. The causes are told apart by asking.
 
-        We no longer lead: refused. Our own commit, whose answer was lost: it is done, and published now. Another
-        writer: what the database has is the truth.
+        We no longer lead: refused. The row is gone, with its cluster or by somebody's hand: the next verdict begins
+        anew. A commit of our own, whose answer was lost: it is done, and published now. Another writer: what the
+        database has is the truth.
         """
         if await self._db.fetchval(self._sql["epoch"]) != self._epoch:
             raise StoreRefused("another instance leads now; this one may not write")
-        row = await self._db.fetchrow(self._sql["load_state"], subject.cluster_id, subject.check)
+        row = await self._db.fetchrow(self._sql["load_state"], *subject)
         state = state_from_row(dict(row)) if row is not None else None
         checks = self.states.get(subject.cluster_id)
-        doubtful = self._in_doubt.pop(subject, None)
-        if checks is None or state is None:  # the cluster was retired meanwhile
+        if checks is None or state is None:
+            self._committed.pop(subject, None)
+            self._in_doubt.pop(subject, None)
             return
-        if state.changes == self._before(subject).changes:  # only one of its batch was in conflict
-            self._dirty.add(subject)
-            return
-        if doubtful is not None and doubtful.changes == state.changes:
-            number = await self._db.fetchval(self._sql["find_transition"], *subject, state.changes)
-            self._done(subject, doubtful, number)
-            self._dirty.add(subject)
+        if state.changes in self._in_doubt.get(subject, ()):
+            found = await self._db.fetchrow(self._sql["find_transition"], *subject, state.changes)
+            self._done(subject, _Committed(state.health, state.changes))
+            self._dirty.add(subject)  # what came after it
+            if found is not None:  # None: several changes had collapsed to none
+                self._tell(transition_from_row(dict(found)))
             return
         self.stats.conflicts += 1
         checks[subject.check] = state
-        self._committed[subject] = _Committed(state.health, state.changes)
+        self._done(subject, _Committed(state.health, state.changes))
         _log.warning("check state was changed by another writer", cluster=self._names(subject.cluster_id))
 
     # -- time

@@ -59,22 +59,24 @@ def _verdict_to_json(verdict: Verdict) -> dict[str, Any]:
 
 
 def state_from_row(row: Mapping[str, Any]) -> CheckState | None:
-    """The state, or None where the row speaks of a check or a health that this release does not know."""
-    try:
-        check, health = Check(row["check_name"]), Health(row["health"])
-    except ValueError:
+    """The state, or None where the row speaks of a check that this release does not ask.
+
+    A health, reason or stage that this release does not know reads as unknown; the version stays, so that the next
+    verdict can be written over it.
+    """
+    if (check := _one_of(Check, row["check_name"])) is None:
         return None
     latest = _verdict_from_json(row, check)
-    evidence: Evidence = row["evidence"] if row["evidence"] is not None else latest.evidence if latest else NO_EVIDENCE
+    evidence = NO_EVIDENCE if latest is None else latest.evidence
     return CheckState(
         cluster_id=row["cluster_id"],
         check=check,
-        health=health,
+        health=_one_of(Health, row["health"]) or Health.UNKNOWN,
         since=row["since"],
         reason=reason_from(row["reason"]),
         stage=_one_of(Stage, row["stage"]),
         message=row["message"],
-        evidence=evidence,
+        evidence=evidence if row["evidence"] is None else _evidence(row["evidence"]),
         latest=latest,
         streak=row["streak"],
         streak_since=row["streak_since"],
@@ -89,26 +91,38 @@ def state_from_row(row: Mapping[str, Any]) -> CheckState | None:
 
 
 def _verdict_from_json(row: Mapping[str, Any], check: Check) -> Verdict | None:
-    latest = row["latest"]
-    outcome = _one_of(Outcome, latest.get("outcome")) if isinstance(latest, dict) else None
+    """From JSON, where another release may have put anything: what is not of the right kind is as good as absent."""
+    latest = row["latest"] if isinstance(row["latest"], dict) else {}
+    outcome = _one_of(Outcome, latest.get("outcome"))
     if outcome is None:
         return None
+    reason, message = latest.get("reason"), latest.get("message")
     return Verdict(
         check=check,
         cluster_id=row["cluster_id"],
         outcome=outcome,
         observed_at=row["observed_at"],
         received_at=row["received_at"],
-        duration_s=latest.get("duration_s", 0.0),
-        lateness_s=latest.get("lateness_s", 0.0),
+        duration_s=float(_number(latest.get("duration_s"))),
+        lateness_s=float(_number(latest.get("lateness_s"))),
         allowance_s=row["allowance_s"],
         lane=_one_of(Lane, latest.get("lane")) or Lane.LIVE,
-        skipped_ticks=latest.get("skipped_ticks", 0),
-        reason=reason_from(latest.get("reason")),
+        skipped_ticks=int(_number(latest.get("skipped_ticks"))),
+        reason=reason_from(reason) if isinstance(reason, str) else None,
         stage=_one_of(Stage, latest.get("stage")),
-        message=latest.get("message", ""),
-        evidence=latest.get("evidence", NO_EVIDENCE),
+        message=message if isinstance(message, str) else "",
+        evidence=_evidence(latest.get("evidence")),
     )
+
+
+def _evidence(value: object) -> Evidence:
+    if not isinstance(value, dict):
+        return NO_EVIDENCE
+    return {key: item for key, item in value.items() if isinstance(item, str | int | float)}
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, int | float) else 0
 
 
 def transition_to_row(transition: Transition) -> dict[str, Any]:
@@ -142,15 +156,15 @@ def transition_from_row(row: Mapping[str, Any]) -> Transition:
         reason=row["reason"],
         stage=row["stage"],
         message=row["message"],
-        evidence=row["evidence"],
+        evidence=_evidence(row["evidence"]),
         flapping=row["flapping"],
         collapsed=row["collapsed"],
         changes=row["changes"],
     )
 
 
-def _one_of(kind: type[E], text: str | None) -> E | None:
+def _one_of(kind: type[E], text: object) -> E | None:
     try:
-        return kind(text) if text else None
+        return kind(text) if isinstance(text, str) and text else None
     except ValueError:
         return None

@@ -66,6 +66,9 @@ SCHEMA_VERSION = 1
 LEADER_LOCK = 0x6D757374  # "must"
 """Key of the advisory lock that the leader holds."""
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
+"""Signals that end the service in order."""
+
 LAST_FLUSH_S = 2.5
 """Of the 5 s in which the service has to be gone after SIGTERM."""
 
@@ -86,7 +89,10 @@ def serve(settings: Settings) -> int:
     sys.setswitchinterval(0.0005)  # rendering /metrics runs in a thread: it must hand the GIL back to the loop quickly
     app = App(settings, make_sources(settings))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(app.run())
+        code = runner.run(app.run())
+    for number in ENDING:  # the loop has let go of them, and one more must not turn an orderly end into a death
+        signal.signal(number, signal.SIG_IGN)
+    return code
 
 
 def raise_descriptor_limit() -> None:
@@ -313,14 +319,11 @@ def _warn_of_descriptors(engine: Engine) -> None:
 
 
 async def _until_signal() -> NoReturn:
+    """The handlers stay until the loop is closed: a second signal while we stop must do no harm."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         loop.add_signal_handler(number, stop.set)
-    try:
-        await stop.wait()
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+    await stop.wait()
     raise Stopped
 
 

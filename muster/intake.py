@@ -15,18 +15,22 @@ import structlog
 from collector.cluster import Cluster
 from collector.inventory import Changes, Inventory
 from collector.recorder import Recorder
-from store.errors import StoreError
+from store.errors import StoreError, StoreFull, StoreUnavailable
 from validator.answer import Probe
+from validator.clean import clean_text
 from validator.clock import Clock
 from validator.discovery.source import Reading, Source
 from validator.engine import Engine
-from validator.model import Check, Outcome, Verdict
+from validator.model import MAX_MESSAGE_CHARS, Check, Outcome, Verdict
 from validator.reasons import Reason, Stage
 
 _log = structlog.get_logger(__name__)
 
 RETRY_S = 2.0
 """Between two attempts while the database is away."""
+
+_NOT_NOW = (StoreUnavailable, StoreFull)
+"""Errors of the database as a whole: the other notes would meet them too, each after its deadline."""
 
 MakeProbe = Callable[[Cluster], Probe]
 
@@ -45,6 +49,7 @@ class Intake:
         make_probe: MakeProbe,
         identity_allowance_s: float,
         on_change: Callable[[], None],
+        retry_s: float = RETRY_S,
     ) -> None:
         """`on_change` is called after the set of targets has changed."""
         self._sources = sources
@@ -55,6 +60,7 @@ class Intake:
         self._make_probe = make_probe
         self._identity_allowance_s = identity_allowance_s
         self._on_change = on_change
+        self._retry_s = retry_s
         self._readings: dict[str, Reading] = {}
         self._uids: dict[UUID, str] = {}
         self._noted = asyncio.Event()
@@ -80,33 +86,46 @@ class Intake:
             self._noted.set()
 
     async def _work(self) -> None:
+        waits_for = ""
         while True:
             await self._noted.wait()
             self._noted.clear()
-            try:
-                while self._readings:
-                    name = next(iter(self._readings))
-                    reading = self._readings[name]
-                    self._take(await self._inventory.apply(name, reading))
-                    self._complain(name, reading)
-                    if self._readings[name] is reading:  # else a newer one has come meanwhile
-                        del self._readings[name]
-                for cluster_id in await self._inventory.settle_uids(dict(self._uids)):
-                    del self._uids[cluster_id]
-                while self._uids:
-                    cluster_id, uid = self._uids.popitem()
-                    await self._learn(cluster_id, uid)
-            except StoreError as error:
+            error = await self._work_off()
+            if error is None:
+                waits_for = ""
+                continue
+            if error.message != waits_for:
+                waits_for = error.message
                 _log.warning("inventory waits for the database", error=error.message)
-                await asyncio.sleep(RETRY_S)
-                self._noted.set()
+            await asyncio.sleep(self._retry_s)
+            self._noted.set()
+
+    async def _work_off(self) -> StoreError | None:
+        """Every note once; what failed stays noted. A note that the database refuses does not hold up the others."""
+        failed: StoreError | None = None
+        for name, reading in list(self._readings.items()):
+            try:
+                self._take(await self._inventory.apply(name, reading))
+            except _NOT_NOW as error:
+                return error
+            except StoreError as error:
+                failed = error
+                continue
+            self._complain(name, reading)
+            if self._readings[name] is reading:  # else a newer one has come meanwhile
+                del self._readings[name]
+        try:
+            for cluster_id in await self._inventory.settle_uids(dict(self._uids)):
+                del self._uids[cluster_id]
+            for cluster_id, uid in list(self._uids.items()):
+                await self._learn(cluster_id, uid)
+                del self._uids[cluster_id]
+        except StoreError as error:
+            return error
+        return failed
 
     async def _learn(self, cluster_id: UUID, uid: str) -> None:
-        try:
-            learnt = await self._inventory.learn_uid(cluster_id, uid)
-        except StoreError:
-            self._uids.setdefault(cluster_id, uid)
-            raise
+        learnt = await self._inventory.learn_uid(cluster_id, uid)
         if isinstance(learnt, str):
             self._say_identity(cluster_id, learnt)
             return
@@ -147,7 +166,7 @@ class Intake:
             allowance_s=self._identity_allowance_s,
             reason=reason,
             stage=stage,
-            message=conflict,
+            message=clean_text(conflict, MAX_MESSAGE_CHARS),
         )
         self._recorder.record([verdict])
 

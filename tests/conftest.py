@@ -1,3 +1,3 @@
 """Fixtures that every test may ask for. Add a module of `tests/support` here, never a fixture."""
 
-pytest_plugins = ["tests.support.postgres", "tests.support.servers"]
+pytest_plugins = ["tests.support.postgres", "tests.support.servers", "tests.support.loops"]

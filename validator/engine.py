@@ -25,6 +25,7 @@ import structlog
 
 from validator import schedule
 from validator.answer import Answer, Fact, Probe
+from validator.clean import clean_evidence, clean_text
 from validator.clock import Clock
 from validator.lanes import LaneSlots
 from validator.model import MAX_MESSAGE_CHARS, Check, Outcome, Verdict
@@ -143,8 +144,8 @@ class Engine:
                     skipped_ticks=skipped,
                     reason=fact.reason,
                     stage=fact.stage,
-                    message=fact.message[:MAX_MESSAGE_CHARS],
-                    evidence=fact.evidence,
+                    message=clean_text(fact.message, MAX_MESSAGE_CHARS),
+                    evidence=clean_evidence(fact.evidence),
                 )
                 for fact in answer.facts
             ]

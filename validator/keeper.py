@@ -18,8 +18,8 @@ from validator.reasons import Reason
 
 _log = structlog.get_logger(__name__)
 
-WORKERS = 8
-"""Fetches at once. A hanging plugin holds one for its own deadline (15 s); no probe waits for it."""
+WORKERS = 16
+"""Fetches at once: more than exec plugins may run at once (8), so that hung plugins never hold up token files."""
 
 AGAIN_AFTER_S = 10.0
 """A source is fetched at most this often: neither a broken plugin nor a token that stays refused may make a storm."""

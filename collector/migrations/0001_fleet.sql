@@ -48,7 +48,7 @@ CREATE TABLE check_states (
     PRIMARY KEY (cluster_id, check_name)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.5);
 
--- Append-only. No foreign key: history outlives the cluster.
+-- Append-only. No foreign key: history outlives the cluster. Ordered by id: `at` may go back where a clock is corrected.
 CREATE TABLE transitions (
     id           bigint GENERATED ALWAYS AS IDENTITY,
     at           timestamptz NOT NULL,
@@ -64,11 +64,10 @@ CREATE TABLE transitions (
     evidence     jsonb NOT NULL,
     flapping     boolean NOT NULL,
     collapsed    integer NOT NULL,   -- changes in between that were never committed, because the database was away
-    changes      bigint NOT NULL,    -- the check's version that this transition made
+    changes      bigint NOT NULL,    -- the check's version that this transition made; 1 again after its cluster was gone
     PRIMARY KEY (id, at)
 ) PARTITION BY RANGE (at);
-CREATE INDEX transitions_cluster ON transitions (cluster_id, at DESC, id DESC);
-CREATE INDEX transitions_at ON transitions (at DESC, id DESC);
+CREATE INDEX transitions_cluster ON transitions (cluster_id, id DESC);
 
 -- Catches what falls outside every month, so that a wrong clock can't stop the service.
 CREATE TABLE transitions_other PARTITION OF transitions DEFAULT;

@@ -47,10 +47,10 @@ class Pictures:
         """What this instance leads with. Raises `ProblemError` where it does not lead."""
         hub = self._hub
         if hub.leading is None:
-            cause = hub.waiting_for or "not yet known"
+            cause = f": {hub.waiting_for.rstrip('.')}" if hub.waiting_for else ""
             raise ProblemError(
                 Kind.NOT_LEADING,
-                f"It is {_DOING.get(hub.role, hub.role)}: {cause}. Ask again, or ask the instance that leads.",
+                f"this instance has no picture of the fleet, since it is {_DOING.get(hub.role, hub.role)}{cause}",
                 role=hub.role,
                 waiting_for=hub.waiting_for,
             )
@@ -67,4 +67,4 @@ class Pictures:
         return self._last
 
 
-_DOING = {"starting": "starting", "standby": "standing by", "stopping": "stopping"}
+_DOING = {"standby": "standing by"}

@@ -197,31 +197,28 @@ def trace(
     evidence: Mapping[str, str | float | bool], stage: Stage | None, outcome: Outcome
 ) -> tuple[schemas.StageTrace, ...]:
     """How far one answer came, from the timings in its evidence; empty where it has none."""
-    timings = {each: evidence.get(f"{each}_ms") for each in STAGES}
+    timings = {each: _seconds(evidence.get(f"{each}_ms")) for each in STAGES}
     if stage not in STAGES and not any(timings.values()):
         return ()
+    ended = STAGES.index(stage) if stage in STAGES and outcome is not Outcome.PASS else len(STAGES)
     traced: list[schemas.StageTrace] = []
-    over = False
-    for each, taken_ms in timings.items():
-        if taken_ms is None and each is not stage and each in {Stage.DNS, Stage.READ} and not evidence.get("reused"):
-            continue  # a literal address needs no name server, and not every question reads a namespace
-        if over:
-            found = "unreached"
-        elif each is stage and outcome is not Outcome.PASS:
+    for number, (each, duration_s) in enumerate(timings.items()):
+        if number == ended:
             found = "finding" if outcome is Outcome.FINDING else "failed"
-            over = outcome is not Outcome.FINDING
-        elif taken_ms is not None:
+        elif number > ended and outcome is not Outcome.FINDING:
+            found, duration_s = "unreached", None  # noqa: PLW2901 - what was timed there is of no use
+        elif duration_s is not None:
             found = "passed"
-        elif evidence.get("reused") and each in {Stage.DNS, Stage.CONNECT, Stage.TLS}:
-            found = "reused"
-        elif each is Stage.READ:
-            continue
         else:
-            found = "unreached"
-        timed = isinstance(taken_ms, int | float) and found != "unreached"
-        duration_s = round(float(taken_ms or 0.0) / 1000, 6) if timed else None
-        traced.append(schemas.StageTrace(stage=each, outcome=found, duration_s=duration_s))
+            found = "reused" if evidence.get("reused") and each is not Stage.READ else "unreached"
+        # A literal address needs no name server, and not every question reads a namespace.
+        if found != "unreached" or each not in {Stage.DNS, Stage.READ}:
+            traced.append(schemas.StageTrace(stage=each, outcome=found, duration_s=duration_s))
     return tuple(traced)
+
+
+def _seconds(ms: str | float | None) -> float | None:
+    return round(ms / 1000, 6) if isinstance(ms, int | float) else None
 
 
 def _remedy(reason: Reason | None, name: str, endpoint: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -17,8 +18,11 @@ from validator.health import HealthSettings
 MAX_BODY_BYTES = 64 * 1024
 """Largest request body. Nothing is read from bodies yet; what is sent anyway is bounded."""
 
-STOP_TIMEOUT_S = 1.5
-"""For requests under way when the service stops; of the 5 s in which it has to be gone."""
+STOP_TIMEOUT_S = 1.8
+"""For the whole stop; of the 5 s in which the service has to be gone."""
+
+GRACE_S = 0.75
+"""For requests under way to end by themselves. aiohttp waits for it twice before it cancels a handler."""
 
 HEADERS = {
     "Cache-Control": "no-store",  # a picture that is kept somewhere is a stale one
@@ -51,7 +55,7 @@ class ApiServer:
         app = web.Application(middlewares=[problems, only_our_names], client_max_size=MAX_BODY_BYTES)
         app.add_routes(Routes(hub, render_metrics, health).table())
         app.on_response_prepare.append(_add_headers)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_TIMEOUT_S)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_S)
 
     @property
     def url(self) -> str:
@@ -75,12 +79,10 @@ class ApiServer:
         self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Take no more requests, let those under way end for `STOP_TIMEOUT_S`, cut off the rest."""
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S + 0.3):
+        """Take no more requests, let those under way end, cut off the rest; within `STOP_TIMEOUT_S`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self._runner.cleanup()
-        except TimeoutError:
-            pass  # what is left is closed with the loop
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
@@ -102,7 +104,8 @@ async def only_our_names(request: web.Request, handler: Handler) -> web.StreamRe
 def is_loopback(authority: str) -> bool:
     """Whether a `Host` header, with or without a port, names this machine itself."""
     try:
-        host = urlsplit(f"//{authority}").hostname or ""
+        parts = urlsplit(f"//{authority}")
+        host, _ = parts.hostname or "", parts.port  # a bad port raises too
         return "@" not in authority and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
     except ValueError:
         return False

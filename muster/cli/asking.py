@@ -44,5 +44,7 @@ def _hints(refused: Refused) -> Iterator[str]:
     members = refused.problem.model_extra or {}
     for cluster in members.get("clusters", ()):
         yield f"{cluster['id']}  {cluster['name']}  {cluster['source']}  {cluster['endpoint']}"
+    if refused.kind == "not-leading":
+        yield "Ask again in a moment, or ask the instance that leads (--server)."
     if refused.kind == "cluster-not-found":
         yield "`muster clusters` lists those there are."

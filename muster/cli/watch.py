@@ -44,7 +44,8 @@ def _screen(client: Client, console: Console, *, wide: bool, everything: bool) -
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             lines = watched.look(console, wide=wide, height=console.height)
-            live.update(Text("\n").join(lines[: console.height]), refresh=True)
+            screen = Text("\n", no_wrap=True, overflow="crop").join(map(out.harmless, lines[: console.height]))
+            live.update(screen, refresh=True)
             time.sleep(EVERY_S)
 
 
@@ -65,12 +66,13 @@ class _Watched:
         except (NotReachable, Refused) as error:
             if self._lost_at is None:
                 self._lost_at = time.monotonic()
-            gone_s = time.monotonic() - self._lost_at
-            said = Text(cut(f"✖ {error} Trying again, {span(gone_s)} so far.", console.width), "bold red")
+            said = [Text(cut(f"✖ {error}", console.width), "bold red")]
             if self._last is None:
-                return [said]
-            stale = [Text(line.plain, DIM) for line in self._last.lines(console, wide=wide, height=height - 1)]
-            return [said, *stale]  # dim and without colours: what is shown is of the past
+                return [*said, Text(f"Trying again every {EVERY_S:.0f} s.")]
+            gone = span(time.monotonic() - self._lost_at)
+            said.append(Text(cut(f"  What follows is {gone} old. Trying again.", console.width), "bold red"))
+            stale = self._last.lines(console, wide=wide, height=height - len(said))
+            return [*said, *(Text(line.plain, DIM) for line in stale)]  # no colours: nothing here is green now
         return self._last.lines(console, wide=wide, height=height, footer=f"every {EVERY_S:.0f} s · Ctrl-C ends")
 
 

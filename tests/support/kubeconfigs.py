@@ -44,7 +44,9 @@ def b64(text: str) -> str:
 
 def jwt(**claims: object) -> str:
     """An unsigned token; only its claims are ever looked at."""
-    head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims))
+    head, body = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "none"}, claims)
+    )
     return f"{head}.{body}.c2ln"
 
 

@@ -135,16 +135,24 @@ async def test_a_fifo_is_no_hang(path: Path, source: FileCredential) -> None:
     assert "no regular file" in (await failure(source)).message
 
 
-async def test_a_hung_file_system_is_said(
-    source: FileCredential, thread: FileThread, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_hung_file_system_is_said_and_outlived(path: Path, thread: FileThread) -> None:
+    source = FileCredential(CredentialSpec('user "a" in config', token=path), thread, deadline_s=0.05)
     release = threading.Event()
     await source.fetch(NOW)
     thread.submit(release.wait)
     assert token_now(source, LATER) == "one"
     assert token_now(source, NOW + SERVE_AT_MOST_S) is None
-    task = asyncio.create_task(source.fetch(NOW + SERVE_AT_MOST_S))
-    await asyncio.sleep(0.05)
+    assert "not read within 0.05 s" in (await failure(source)).message
+    release.set()
+    await drain(thread)
+    assert (await source.fetch(NOW)).token == "one"
+
+
+async def test_a_cancelled_fetch_leaves_nothing_behind(source: FileCredential, thread: FileThread) -> None:
+    release = threading.Event()
+    thread.submit(release.wait)
+    task = asyncio.create_task(source.fetch(NOW))
+    await asyncio.sleep(0.02)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

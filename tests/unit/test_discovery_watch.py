@@ -75,15 +75,19 @@ async def test_a_file_cut_off_between_two_lines_keeps_the_fleet(path: Path, read
     assert "half-written" in cut.problems[0].message
 
 
-async def test_a_slow_writer_is_let_finish(path: Path, reader: Reader) -> None:
+async def test_a_slow_writer_is_let_finish(path: Path) -> None:
+    write(path, kubeconfig(entry("a")))
+    reader = Reader(KubeconfigSource(paths=[path], poll_s=0.2))
     await reader.next()
+    coming = asyncio.create_task(reader.next())
     text = kubeconfig(*[entry(f"c{n}") for n in range(5)])
     with path.open("w") as file:
-        for start in range(0, len(text), len(text) // 4):
-            file.write(text[start : start + len(text) // 4])
+        for start in range(0, len(text), len(text) // 10):
+            file.write(text[start : start + len(text) // 10])
             file.flush()
-            await asyncio.sleep(POLL_S / 2)
-    assert names(await reader.next()) == [f"c{n}" for n in range(5)]
+            await asyncio.sleep(0.05)
+    assert names(await coming) == [f"c{n}" for n in range(5)]
+    await reader.close()
 
 
 async def test_a_deleted_file_is_a_problem_that_keeps_the_fleet(path: Path, reader: Reader) -> None:
@@ -164,7 +168,7 @@ async def test_a_lost_right_is_seen(path: Path) -> None:
 SOMETHING = Reading((), (SourceProblem("x", "y", "z"),))
 
 
-async def test_a_hung_file_system_is_said_and_outlived(tmp_path: Path) -> None:
+async def test_a_hung_file_system_is_said_and_outlived() -> None:
     release = threading.Event()
 
     def take() -> Taken:
@@ -180,7 +184,7 @@ async def test_a_hung_file_system_is_said_and_outlived(tmp_path: Path) -> None:
         assert await anext(readings) == SOMETHING
 
 
-async def test_a_defect_is_a_problem_that_quotes_nothing(tmp_path: Path) -> None:
+async def test_a_defect_is_a_problem_that_quotes_nothing() -> None:
     def take() -> Taken:
         raise KeyError("s3cret")
 

@@ -60,7 +60,8 @@ class ExecCredential:
         stage = "got no free plugin slot"
         try:
             async with asyncio.timeout(self._deadline_s), self._single_flight:
-                if self._failure is not None and 0 <= now - self._failed_at < REMEMBERED_S:
+                # Whoever waited for the failing run asked before it failed.
+                if self._failure is not None and -self._deadline_s <= now - self._failed_at < REMEMBERED_S:
                     raise self._failure
                 if self._held is not None and self._fetches > fetches_before:
                     return self._held  # the run of someone who waited with us

@@ -29,9 +29,10 @@ class FileCredential:
     next probe ask anonymously, and dial anew where a client certificate belongs to the connection.
     """
 
-    def __init__(self, spec: CredentialSpec, thread: FileThread) -> None:
+    def __init__(self, spec: CredentialSpec, thread: FileThread, deadline_s: float = DEADLINE_S) -> None:
         self._spec = spec
         self._thread = thread
+        self._deadline_s = deadline_s
         self._held: Credential | None = None
         self._read_at = 0.0
         self._ahead: Future[Credential] | None = None
@@ -49,14 +50,14 @@ class FileCredential:
     async def fetch(self, now: float) -> Credential:
         fetches_before = self._fetches
         try:
-            async with asyncio.timeout(DEADLINE_S), self._single_flight:
+            async with asyncio.timeout(self._deadline_s), self._single_flight:
                 if self._held is not None and self._fetches > fetches_before:
                     return self._held  # someone else's fetch, which began before ours, has just ended
-                fresh = await self._thread.run(self._reader(), DEADLINE_S)
+                fresh = await self._thread.run(self._reader(), self._deadline_s)
         except TimeoutError as error:
             self._held = None
             raise unavailable(
-                self._spec.owner, f"its files were not read within {DEADLINE_S:.0f} s; check their file system"
+                self._spec.owner, f"its files were not read within {self._deadline_s:g} s; check their file system"
             ) from error
         except CredentialError:
             self._held = None

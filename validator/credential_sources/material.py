@@ -67,6 +67,7 @@ def jwt_expiry(token: str) -> float | None:
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         expiry = claims["exp"]
-        return float(expiry) if isinstance(expiry, int | float) and 0 < expiry < 1e11 else None
+        is_number = isinstance(expiry, int | float) and not isinstance(expiry, bool)
+        return float(expiry) if is_number and 0 < expiry < 1e11 else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

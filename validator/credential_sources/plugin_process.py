@@ -39,8 +39,7 @@ class OutputTooLargeError(Exception):
 
 class _Capture(asyncio.SubprocessProtocol):
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.finished: asyncio.Future[None] = loop.create_future()
+        self.finished = asyncio.Event()
         """Set when the process has ended and both pipes are closed, or when stdout is too large."""
         self.exited = asyncio.Event()
         self.too_large = False
@@ -56,7 +55,7 @@ class _Capture(asyncio.SubprocessProtocol):
             self._stderr = (self._stderr + data)[-8 * MAX_STDERR_CHARS :]  # a character has 4 bytes at most
         elif len(self.stdout) + len(data) > MAX_STDOUT_BYTES:
             self.too_large = True
-            self._finish()
+            self.finished.set()
         else:
             self.stdout += data
 
@@ -64,11 +63,7 @@ class _Capture(asyncio.SubprocessProtocol):
         self.exited.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._finish()
-
-    def _finish(self) -> None:
-        if not self.finished.done():
-            self.finished.set_result(None)
+        self.finished.set()
 
 
 async def run_plugin(argv: Sequence[str], env: Mapping[str, str]) -> PluginOutput:
@@ -84,15 +79,15 @@ async def run_plugin(argv: Sequence[str], env: Mapping[str, str]) -> PluginOutpu
         start_new_session=True,
     )
     try:
-        await capture.finished
+        await capture.finished.wait()
         exit_code = transport.get_returncode()
         if capture.too_large or exit_code is None:
             raise OutputTooLargeError
         return PluginOutput(exit_code, bytes(capture.stdout), capture.stderr)
     finally:
-        if transport.get_returncode() is None or not capture.finished.done() or capture.too_large:
+        if transport.get_returncode() is None or not capture.finished.is_set() or capture.too_large:
             # The group's id can't have been reused: its leader, or a child that holds our pipe, still lives.
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # gone already; or a setuid one
                 os.killpg(transport.get_pid(), signal.SIGKILL)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_KILL_WAIT_S):

@@ -2,7 +2,7 @@
 
 Files are polled by `stat`, not watched by inotify (nor `watchfiles`): inotify sees nothing of a change made on
 another host of a network file system, loses a bind-mounted file that is replaced, and a ConfigMap's symlink swap
-happens in a directory that nobody named. A `stat` of a thousand files every two seconds costs 1-2 ms.
+happens in a directory that nobody named. A `stat` of a thousand files every two seconds costs 2 ms.
 """
 
 from __future__ import annotations

@@ -49,12 +49,13 @@ class Trace:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time one stage in milliseconds, also when it fails."""
+        """Time one stage in milliseconds, also when it fails; what is entered twice adds up."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.stages_ms[name] = round((time.perf_counter() - started) * 1000, 2)
+            took_ms = (time.perf_counter() - started) * 1000
+            self.stages_ms[name] = round(self.stages_ms.get(name, 0.0) + took_ms, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +96,39 @@ class Dialer:
     async def _connect(
         self, endpoint: Endpoint, trace: Trace, until: float
     ) -> tuple[asyncio.Transport, HttpConnection]:
-        host, port = (endpoint.proxy.host, endpoint.proxy.port) if endpoint.proxy else (endpoint.host, endpoint.port)
+        if endpoint.proxy is None:
+            return await self._reach(endpoint.host, endpoint.port, trace, until)
+        proxy = endpoint.proxy
+        try:
+            transport, connection = await self._reach(proxy.host, proxy.port, trace, until)
+        except ProbeFailure as failure:
+            if failure.reason is Reason.HUB_OUT_OF_DESCRIPTORS:
+                raise
+            text = f"the proxy {proxy.host}:{proxy.port} can't be reached: {failure.message}"
+            raise ProbeFailure(Reason.PROXY_FAILED, text, unanswered=failure.unanswered) from failure
+        trace.dead_family = ""  # the proxy's: no fault of the cluster
+        try:
+            with trace.stage("connect"):
+                async with asyncio.timeout(_left(self.deadlines.connect_s, until)):
+                    await open_tunnel(transport, connection, endpoint, proxy)
+        except TimeoutError:
+            transport.abort()
+            raise ProbeFailure(
+                Reason.PROXY_FAILED,
+                f"the proxy {proxy.host}:{proxy.port} did not answer CONNECT in time",
+                unanswered=True,
+            ) from None
+        except BaseException:
+            transport.abort()
+            raise
+        return transport, connection
+
+    async def _reach(
+        self, host: str, port: int, trace: Trace, until: float
+    ) -> tuple[asyncio.Transport, HttpConnection]:
         trace.addresses = await self._resolve(host, trace, until)
         with trace.stage("connect"):
-            transport, connection = await self._connect_any(trace.addresses, host, port, trace, until)
-            if endpoint.proxy is None:
-                return transport, connection
-            try:
-                async with asyncio.timeout(_left(self.deadlines.connect_s, until)):
-                    await open_tunnel(transport, connection, endpoint, endpoint.proxy)
-            except TimeoutError:
-                transport.abort()
-                raise ProbeFailure(
-                    Reason.PROXY_FAILED, f"the proxy {host}:{port} did not answer CONNECT in time", unanswered=True
-                ) from None
-            except BaseException:
-                transport.abort()
-                raise
-            return transport, connection
+            return await self._connect_any(trace.addresses, host, port, trace, until)
 
     async def _resolve(self, host: str, trace: Trace, until: float) -> tuple[str, ...]:
         if is_literal(host):
@@ -141,13 +157,14 @@ class Dialer:
             if won is None:
                 raise _worst([task.exception() for task in attempts])  # noqa: TRY301 - attempts are closed below
             if waiting:
-                await asyncio.wait(waiting, timeout=OTHER_FAMILY_GRACE_S)
+                left_s = until - asyncio.get_running_loop().time()
+                await asyncio.wait(waiting, timeout=min(OTHER_FAMILY_GRACE_S, left_s / 2))  # TLS needs some of it too
         except BaseException:
-            await _discard(attempts)
+            _discard(attempts)
             raise
         losers = {task: family for task, family in attempts.items() if task is not won}
         dead = [reason for task, family in losers.items() if (reason := _dead(task, family))]
-        await _discard(losers)
+        _discard(losers)
         trace.address = first_of_family[attempts[won]]
         if dead and host != "localhost":  # by RFC 6761 that name always has both families
             trace.dead_family = dead[0]
@@ -230,11 +247,16 @@ def _worst(errors: list[BaseException | None]) -> BaseException:
     return (telling or known)[0]
 
 
-async def _discard(attempts: Iterable[asyncio.Task[tuple[asyncio.Transport, HttpConnection]]]) -> None:
-    """Cancel attempts that still run and close the connections of those that came through."""
-    tasks = list(attempts)
-    for task in tasks:
+def _discard(attempts: Iterable[asyncio.Task[tuple[asyncio.Transport, HttpConnection]]]) -> None:
+    """Cancel attempts that still run and close the connections of those that came through.
+
+    Without waiting for them: a cancellation in such a wait would leave the connections open.
+    """
+    for task in attempts:
+        task.add_done_callback(_close)
         task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, tuple):
-            result[0].abort()
+
+
+def _close(task: asyncio.Task[tuple[asyncio.Transport, HttpConnection]]) -> None:
+    if not task.cancelled() and not task.exception():
+        task.result()[0].abort()

@@ -59,7 +59,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._waiter is None:
+        if not self._expecting:
             self.abort()  # nobody asked: not a server to go on talking with
             return
         self._received_bytes += len(data)
@@ -77,7 +77,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport = None
         if self._waiter is None:
             return
-        if self._until_close():
+        if exc is None and self._until_close():
             self.on_message_complete()
             return
         if is_client_certificate_alert(exc):
@@ -91,6 +91,8 @@ class HttpConnection(asyncio.Protocol):
     # -- httptools' callbacks
 
     def on_message_begin(self) -> None:
+        if not self._expecting:
+            self.abort()  # two answers in one piece: the next request must not be given what is left over
         self._headers = {}
         self._body = []
         self._headers_done = False
@@ -106,7 +108,10 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
-        if self._waiter is None or self._waiter.done() or 100 <= status < 200:
+        if 100 <= status < 200:
+            self._headers_done = False  # of an interim answer: the real one is still to come
+            return
+        if self._waiter is None or self._waiter.done():
             return
         keep_alive = self._transport is not None and self._parser.should_keep_alive()
         self._waiter.set_result(HttpAnswer(status, self._headers, b"".join(self._body), keep_alive))
@@ -141,6 +146,10 @@ class HttpConnection(asyncio.Protocol):
         """Drop the connection at once: no close_notify is waited for, a hostile peer could withhold it."""
         if self._transport is not None:
             self._transport.abort()
+
+    @property
+    def _expecting(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
 
     def _fail(self, failure: ProbeFailure) -> None:
         if self._waiter is not None and not self._waiter.done():

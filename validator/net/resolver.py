@@ -42,9 +42,10 @@ def is_literal(host: str) -> bool:
 
 
 class CaresResolver:
-    """c-ares through aiodns: /etc/hosts and /etc/resolv.conf are honoured, nothing is cached.
+    """c-ares through aiodns: /etc/hosts and /etc/resolv.conf are honoured; no cache of our own.
 
-    Not cached on purpose: a kept connection asks no name server at all, and a new one should see DNS changes.
+    A kept connection asks no name server at all, and a new one should see DNS changes. c-ares itself keeps answers for
+    their TTL, an hour at most (pycares 5 has no switch for that): no longer than the zone's owner allows.
     """
 
     def __init__(self, nameservers: Sequence[str] | None = None, udp_port: int | None = None) -> None:
@@ -64,6 +65,10 @@ class CaresResolver:
             ) from None
         except aiodns.error.DNSError as error:
             raise _dns_failure(error, host) from error
+        except UnicodeError as error:  # IDNA's rules
+            raise ProbeFailure(
+                Reason.DNS_NAME_NOT_FOUND, f"{ascii(host)[:100]} is no DNS name", unanswered=True
+            ) from error
         addresses = tuple(_text(node.addr[0]) for node in found.nodes[:MAX_ADDRESSES])
         if not addresses:
             raise ProbeFailure(Reason.DNS_FAILURE, f"{host} has no address", unanswered=True)

@@ -69,7 +69,7 @@ def _make(endpoint: Endpoint, certificate: ClientCertificate | None) -> ssl.SSLC
             context.load_verify_locations(cadata=endpoint.ca_pem)
         else:
             context.load_default_certs()
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: not ASCII
         raise ProbeFailure(
             Reason.CERTIFICATE_UNTRUSTED, f"the CA of {endpoint.url} in its source is no certificate: {_brief(error)}"
         ) from error

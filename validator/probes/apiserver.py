@@ -67,7 +67,8 @@ class ApiServerProbe:
         self._credential_failing = False
         self._version = ""
         self._skew_s: float | None = None
-        self._credential_in_hand()  # so that it is there, most often, when the first tick comes
+        if credential is not None and credential.current(clock.now()) is None:
+            keeper.want(credential, _wait_for_the_tick)  # so that it is there, most often, when the first tick comes
 
     async def ask(self) -> Answer:
         self._asks += 1
@@ -318,3 +319,7 @@ class ApiServerProbe:
         if self._endpoint.insecure:
             found.append((Reason.TLS_VERIFICATION_DISABLED, "the server's certificate is not verified"))
         return found
+
+
+def _wait_for_the_tick() -> None:
+    """A new target's first credential hastens nothing: a fleet that starts must not be asked at once."""

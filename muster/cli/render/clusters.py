@@ -87,5 +87,5 @@ def _cells(cluster: schemas.Cluster, now: datetime, name_cells: int) -> list[Tex
 def _said(cluster: schemas.Cluster) -> str:
     """The message without the endpoint that it begins with, after what was known last where nothing is known now."""
     message = cluster.message.removeprefix("https://").removeprefix(cluster.endpoint.removeprefix("https://"))
-    message = message.removeprefix(": ") if message != cluster.message else message
+    message = message.removeprefix(":").lstrip() if message != cluster.message else message
     return "; ".join(part for part in (cluster.last_known and f"was {cluster.last_known}", message) if part)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from muster.cli.options import Output
+from muster.escape import escaped
 
 UNCUT = 10_000
 """Width where nothing is cut: pipes and files get whole lines."""
@@ -29,7 +30,12 @@ def console() -> Console:
 def show(lines: Iterable[Text], to: Console) -> None:
     """Print lines as they are: they were made to fit."""
     for line in lines:
-        to.print(line, soft_wrap=True)
+        to.print(harmless(line), soft_wrap=True)
+
+
+def harmless(line: Text) -> Text:
+    """The line, or its escaped text if anything in it was forgotten to be escaped: the last gate to the terminal."""
+    return line if line.plain.isprintable() else Text(escaped(line.plain))
 
 
 def data(document: Any, output: Output) -> None:

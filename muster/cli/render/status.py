@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,14 +48,13 @@ def status_lines(
     head = [*_head(fleet, screen, where), *(line for w in _warnings(fleet) for line in _wrapped(w, screen.width))]
     tail = [Text(footer, DIM)] if footer else []
     if not fleet.total:
-        hint = "No cluster is known. Name a source: `muster run --kubeconfig FILE`, --static FILE or --in-cluster."
-        return [*head, Text(), Text(hint), *tail]
+        return [*head, Text(), Text("No cluster is known. Name a source, e.g. `muster run --kubeconfig FILE`."), *tail]
     room = None if screen.height is None else max(MIN_ROWS, screen.height - len(head) - len(tail) - 5)
     listed = clusters[:room]
     lines = [*head, Text()]
     if listed:
         table = wide_table(listed, fleet.now) if wide else clusters_table(listed, fleet.now, screen.width)
-        lines += [*table, *_unlisted(fleet, listed)]
+        lines += [*table, *_unlisted(fleet, listed, screen.width)]
     else:
         lines.append(Text(f"✔ All {count(fleet.total, 'cluster')} are healthy.", "green"))
     return [*lines, *tail]
@@ -115,24 +115,20 @@ def _warnings(fleet: schemas.Fleet) -> Iterator[str]:
 
 def _wrapped(sentence: str, width: int) -> list[Text]:
     """At most two lines of it."""
-    room = min(width, 140) - 2
-    text = cut(sentence, 2 * room - 10)
-    words, lines = text.split(" "), [""]
-    for word in words:
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".strip()
-    return [Text(f"{'!' if not number else ' '} {line}", WARNING) for number, line in enumerate(lines)]
+    room = max(20, min(width, 140) - 2)
+    lines = textwrap.wrap(escaped(sentence), room, max_lines=2, placeholder="…", break_on_hyphens=False)
+    return [Text(f"{' ' if number else '!'} {line}", WARNING) for number, line in enumerate(lines)]
 
 
-def _unlisted(fleet: schemas.Fleet, listed: Sequence[schemas.Cluster]) -> Iterator[Text]:
-    """What the list leaves out, by health."""
+def _unlisted(fleet: schemas.Fleet, listed: Sequence[schemas.Cluster], width: int) -> Iterator[Text]:
+    """What the list leaves out, by health, and how to see it, if there is room for that."""
     left = dict(fleet.counts)
     for cluster in listed:
         left[cluster.health] = left.get(cluster.health, 0) - 1
-    healthy = left.pop("Healthy", 0)
-    if rest := {health: number for health, number in left.items() if number > 0}:
-        yield Text.assemble(("… and ", DIM), legend(rest), ("   (`muster clusters` lists them)", DIM))
-    if healthy > 0:
-        yield Text.assemble(legend({"Healthy": healthy}), ("   (`muster status --all` lists them)", DIM))
+    healthy = max(0, left.pop("Healthy", 0))
+    rest = {health: number for health, number in left.items() if number > 0}
+    for counts, prefix, command in ((rest, "… and ", "muster clusters"), ({"Healthy": healthy}, "", "--all")):
+        if any(counts.values()):
+            line = Text.assemble((prefix, DIM), legend(counts))
+            hint = f"   (`{command}` lists them)"
+            yield line.append(hint if line.cell_len + len(hint) <= width else "", DIM)

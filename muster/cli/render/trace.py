@@ -17,31 +17,29 @@ _LOOKS = {
     "passed": ("✔", "green", ""),
     "finding": ("▲", "yellow", "finding"),
     "failed": ("✖", "red", "failed here"),
-    "reused": ("↻", DIM, "kept connection"),
     "unreached": ("·", DIM, "not reached"),
 }
 
 
 def trace_lines(stages: Sequence[schemas.StageTrace], indent: int, width: int) -> list[Text]:
     """One line a stage: glyph, name, duration, and a bar that begins where the stage before ended."""
-    total_s = sum(stage.duration_s or 0.0 for stage in stages)
+    reused = [stage.stage for stage in stages if stage.outcome == "reused"]
+    asked = [stage for stage in stages if stage.outcome != "reused"]
+    total_s = sum(stage.duration_s or 0.0 for stage in asked)
     room = max(8, min(BAR_CELLS, width - indent - 44))
-    lines: list[Text] = []
+    margin = " " * indent
+    lines = [Text(f"{margin}↻ kept connection: no {', '.join(reused)} was needed", DIM)] if reused else []
     begun_s = 0.0
-    for stage in stages:
+    for stage in asked:
         glyph, style, note = _LOOKS.get(stage.outcome, ("?", DIM, stage.outcome))
-        line = Text(" " * indent).append(f"{glyph} {stage.stage:<10}", style)
         taken = "" if stage.duration_s is None else duration(stage.duration_s)
-        line.append(f"{taken:>9}  ")
+        line = Text.assemble(margin, (f"{glyph} {stage.stage:<10}", style), f"{taken:>9}  ")
         if stage.duration_s is not None and total_s > 0:
             start = min(room - 1, round(begun_s / total_s * room))
             length = max(1, min(room - start, round(stage.duration_s / total_s * room)))
             line.append(" " * start).append("━" * length, style)
-            if note:
-                line.append(f" {note}", style)
             begun_s += stage.duration_s
-        elif note:
-            line.append(note, DIM)
+        line.append(f" {note}" if note else "", style)
         line.rstrip()
         lines.append(line)
     return lines
