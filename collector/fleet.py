@@ -67,17 +67,21 @@ def snapshot(
     now: float,
     pending: Callable[[UUID], bool] = lambda _: False,
 ) -> FleetSnapshot:
-    """The picture at `now`. About 5 µs a cluster: for thousands, call it from where it may take 50 ms."""
-    views = [view(c, states.get(c.id, {}), now, pending=pending(c.id)) for c in clusters]
-    views.sort(key=_worst_first)
-    counts = Counter(v.health for v in views)
-    ages = [v.age_s for v in views if v.age_s is not None and v.health is not Health.SUSPENDED]
+    """The picture at `now`. 7 µs a cluster: for thousands on a loop, make the views in pieces and `assemble` them."""
+    return assemble([view(c, states.get(c.id, {}), now, pending=pending(c.id)) for c in clusters], now)
+
+
+def assemble(views: Iterable[ClusterView], now: float) -> FleetSnapshot:
+    """The picture of these clusters, in any order, all seen at `now`."""
+    ordered = sorted(views, key=_worst_first)
+    counts = Counter(v.health for v in ordered)
+    ages = [v.age_s for v in ordered if v.age_s is not None and v.health is not Health.SUSPENDED]
     return FleetSnapshot(
         now=now,
-        clusters=tuple(views),
+        clusters=tuple(ordered),
         counts={health: counts[health] for health in Health},
         oldest_age_s=max(ages, default=None),
-        flapping=sum(v.rollup.flapping for v in views),
+        flapping=sum(v.rollup.flapping for v in ordered),
     )
 
 

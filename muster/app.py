@@ -72,6 +72,13 @@ ENDING = (signal.SIGTERM, signal.SIGINT)
 LAST_FLUSH_S = 2.5
 """Of the 5 s in which the service has to be gone after SIGTERM."""
 
+CUT_OFF_S = 4.2
+"""After the signal: what waits for a database that hangs is cut off then. Each part is bounded, but not their sum."""
+CUT_OFF_AGAIN_S = 0.1
+
+START_AGAIN_S = 2.0
+"""Between two attempts to start the embedded PostgreSQL again."""
+
 HOUSEKEEPING_EVERY_S = 3600.0
 
 
@@ -125,6 +132,7 @@ class App:
         )
         self._observe = observe
         self._at = at
+        self._cutting: asyncio.TimerHandle | None = None
         self._clock = HubClock()
         self._schedule = ScheduleSettings(
             interval_s=settings.interval_s, timeout_s=settings.timeout_s, backoff_max_s=settings.backoff_max_s
@@ -134,6 +142,18 @@ class App:
 
     async def run(self, ready: Callable[[str], None] = lambda _: None) -> int:
         """Serve until a signal; `ready` is told the API's URL. Gives the exit code, having said what went wrong."""
+        try:
+            return await self._run(ready)
+        except asyncio.CancelledError:
+            if self.hub.role is not Role.STOPPING:
+                raise
+            _log.warning("cut off: the database hangs", after_s=CUT_OFF_S)
+            return 0
+        finally:
+            if self._cutting is not None:
+                self._cutting.cancel()
+
+    async def _run(self, ready: Callable[[str], None]) -> int:
         code = 0
         async with AsyncExitStack() as cleanup:
             cleanup.callback(self.metrics.close)
@@ -148,7 +168,7 @@ class App:
             _log.info("listening", url=api.url)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(_until_signal(), name="signals")
+                    tasks.create_task(self._until_signal(), name="signals")
                     tasks.create_task(self.metrics.run(), name="otlp")
                     tasks.create_task(self._serve(tasks, cleanup), name="serve")
             except* Stopped:
@@ -156,8 +176,23 @@ class App:
             except* StoreError as errors:
                 _log.error("the database refuses", error=str(errors.exceptions[0]))
                 code = 1
-            self.hub.role = Role.STOPPING
         return code
+
+    async def _until_signal(self) -> NoReturn:
+        """The handlers stay until the loop is closed: a second signal while we stop must do no harm."""
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        for number in ENDING:
+            loop.add_signal_handler(number, stop.set)
+        await stop.wait()
+        self.hub.role = Role.STOPPING
+        self._cutting = loop.call_later(CUT_OFF_S, self._cut_off, loop)
+        raise Stopped
+
+    def _cut_off(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancel whatever still waits, again and again: what is cancelled may wait anew while it cleans up."""
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        self._cutting = loop.call_later(CUT_OFF_AGAIN_S, self._cut_off, loop)
 
     # -- waiting
 
@@ -168,8 +203,7 @@ class App:
         leadership = Leadership(url, LEADER_LOCK, holder=f"{socket.gethostname()}:{os.getpid()}")
         cleanup.push_async_callback(leadership.close)
         while True:
-            self.hub.role = Role.STANDBY
-            epoch = await leadership.acquire(self._wait)
+            epoch = await leadership.acquire(self._stand_by)
             try:
                 await self._lead(db, leadership, epoch)
             except* SteppedDown:
@@ -183,8 +217,7 @@ class App:
         if self._settings.database_url is not None:
             return self._settings.database_url.get_secret_value()
         embedded = EmbeddedPostgres(self._settings.data_dir)
-        self.hub.role = Role.STANDBY
-        url = await embedded.start(on_wait=self._wait)
+        url = await embedded.start(on_wait=self._stand_by)
         cleanup.push_async_callback(embedded.stop)
         tasks.create_task(_keep_running(embedded), name="embedded-postgres")
         return url
@@ -208,6 +241,10 @@ class App:
         if cause != self.hub.waiting_for:
             _log.info("waiting", cause=cause)
         self.hub.waiting_for = cause
+
+    def _stand_by(self, cause: str) -> None:
+        self.hub.role = Role.STANDBY
+        self._wait(cause)
 
     # -- leading
 
@@ -278,7 +315,8 @@ class App:
                 tasks.create_task(_keep_house(history, clock, settings.retention_days), name="housekeeping")
                 tasks.create_task(_hold(leadership), name="leadership")
         finally:
-            self.hub.role = Role.STANDBY
+            if self.hub.role is Role.LEADING:
+                self.hub.role = Role.STANDBY
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_FLUSH_S):
                     await recorder.flush()
@@ -318,15 +356,6 @@ def _warn_of_descriptors(engine: Engine) -> None:
         _log.warning("too few file descriptors", limit=limit, needed=needed, remedy="raise ulimit -n or LimitNOFILE")
 
 
-async def _until_signal() -> NoReturn:
-    """The handlers stay until the loop is closed: a second signal while we stop must do no harm."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in ENDING:
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
-    raise Stopped
-
-
 async def _hold(leadership: Leadership) -> NoReturn:
     """Notice when the lock is lost (a restart of the database), and step down if anybody else led in between."""
     while True:
@@ -338,12 +367,24 @@ async def _hold(leadership: Leadership) -> NoReturn:
 
 
 async def _keep_running(embedded: EmbeddedPostgres) -> NoReturn:
-    """Start our PostgreSQL again when it dies under us."""
+    """Start our PostgreSQL again when it dies under us.
+
+    What keeps it from starting (a full disk) is waited for: the picture goes on from memory, and would end with us.
+    """
     while True:
-        await embedded.exited()
-        _log.error("the embedded PostgreSQL has died; starting it again")
-        await asyncio.sleep(0.5)
-        await embedded.start(on_wait=lambda cause: _log.info("waiting", cause=cause))
+        cause = await embedded.exited()
+        _log.error("the embedded PostgreSQL has died; starting it again", cause=cause)
+        told: type[StoreError] | None = None  # not the text, which has the time in it
+        pause_s = 0.5
+        while embedded.pid is None:
+            await asyncio.sleep(pause_s)
+            pause_s = START_AGAIN_S
+            try:
+                await embedded.start(on_wait=lambda cause: _log.info("waiting", cause=cause))
+            except StoreError as error:
+                if type(error) is not told:
+                    _log.error("the embedded PostgreSQL does not start", error=error.message)
+                told = type(error)
 
 
 async def _keep_house(history: History, clock: HubClock, retention_days: int) -> NoReturn:

@@ -5,11 +5,12 @@ An instance that waits (for the database, or as a hot standby) has no picture of
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from collector.fleet import ClusterView, FleetSnapshot, snapshot, view
+from collector.fleet import ClusterView, FleetSnapshot, assemble, view
 from collector.history import History
 from collector.inventory import Inventory
 from collector.recorder import Recorder
@@ -17,6 +18,9 @@ from validator.clock import HubClock
 from validator.discovery.source import SourceProblem
 from validator.engine import Engine
 from validator.guard import QUIET, Guard
+
+PIECE = 500
+"""Clusters that are looked at in one turn of the loop: 4 ms."""
 
 
 class Role(StrEnum):
@@ -51,14 +55,18 @@ class Hub:
         """One sentence, while starting or standing by."""
         self.leading: Leading | None = None
 
-    def fleet(self) -> FleetSnapshot | None:
-        """The picture now; None while this instance does not lead."""
-        if self.leading is None:
+    async def fleet(self) -> FleetSnapshot | None:
+        """The picture now; None while this instance does not lead. Made in pieces: it never holds the loop for long."""
+        if (known := self.leading) is None:
             return None
-        known = self.leading
-        return snapshot(
-            known.inventory.clusters.values(), known.recorder.states, self.clock.now(), known.recorder.pending
-        )
+        now, recorder = self.clock.now(), known.recorder
+        views: list[ClusterView] = []
+        for number, cluster in enumerate(list(known.inventory.clusters.values()), 1):
+            states = recorder.states.get(cluster.id, {})
+            views.append(view(cluster, states, now, pending=recorder.pending(cluster.id)))
+            if number % PIECE == 0:
+                await asyncio.sleep(0)
+        return assemble(views, now)
 
     def cluster(self, cluster_id: UUID) -> ClusterView | None:
         """One cluster now; None if there is none with this id, or this instance does not lead."""

@@ -171,8 +171,8 @@ class Settings(BaseSettings):
     timeout_s: Annotated[float, Field(ge=0.1, le=60.0)] = 10.0
     """Seconds that one question may take. Below the interval, or a dead cluster would be asked twice at once."""
     backoff_max_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 300.0
-    """Longest time in seconds between two questions to a cluster that has been dead for long: how late a recovery may be
-    seen. Also the most that a server's Retry-After is obeyed."""
+    """Longest time in seconds between two questions to a cluster that has been dead for long: how late a recovery may
+    be seen. Also the most that a server's Retry-After is obeyed."""
     read_every: Annotated[int, Field(ge=1, le=1000)] = 4
     """Every so many questions one namespace is read too: `/readyz` alone can be green while etcd is frozen."""
     reference_targets: Annotated[

@@ -16,9 +16,9 @@ import heapq
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -49,7 +49,8 @@ class Target:
     due: float = 0.0
     """Monotonic time of the tick that is to be answered next."""
     pace: Pace = field(default_factory=Pace)
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[Any] | None = None
+    """While it is being asked."""
     removed: bool = False
     again: bool = False
     """Hastened in mid-ask: ask once more when that is over."""
@@ -84,33 +85,27 @@ class Engine:
                         self.lanes[target.pace.lane].offer(target)
                     for lane, slots in self.lanes.items():
                         while admitted := slots.admit():
-                            self._begin(admitted, lane, tasks)
+                            tasks.create_task(self._ask(admitted, lane), name=f"ask:{admitted.name}")
                     await self._sleep_until_due()
         finally:
             for target in self._targets.values():
                 target.probe.close()
 
-    def _begin(self, target: Target, lane: Lane, tasks: asyncio.TaskGroup) -> None:
-        if target.removed:  # while it waited
-            self.lanes[lane].leave()
-            return
-        target.task = tasks.create_task(self._ask(target, lane), name=f"ask:{target.name}")
-        target.task.add_done_callback(partial(self._ended, target, lane))
-
     async def _ask(self, target: Target, lane: Lane) -> None:
-        started = monotonic()
-        answer = await self._answer(target.name, target.probe)
-        self._settle(target, lane, answer, started, monotonic())
-
-    def _ended(self, target: Target, lane: Lane, _task: asyncio.Task[None]) -> None:
-        """A callback and no `finally`, which a task that is cancelled before its first step would not come to."""
-        target.task = None
-        self.lanes[lane].leave()
-        if len(self.lanes[lane]):
-            self._changed.set()
-        if not target.removed and (target.again or not target.entry):  # no entry: it was cancelled, its probe replaced
-            self._put(target, monotonic())
-        target.again = False
+        target.task = asyncio.current_task()  # not before: a task that is cancelled unstarted would keep its slot
+        try:
+            if not target.removed:  # while it waited
+                started = monotonic()
+                answer = await self._answer(target.name, target.probe)
+                self._settle(target, lane, answer, started, monotonic())
+        finally:
+            target.task = None
+            self.lanes[lane].leave()
+            if len(self.lanes[lane]):
+                self._changed.set()
+            if not target.removed and (target.again or not target.entry):  # no entry: cancelled, its probe replaced
+                self._put(target, monotonic())
+            target.again = False
 
     async def _answer(self, name: str, probe: Probe) -> Answer:
         try:
@@ -206,7 +201,7 @@ class Engine:
         phase = schedule.phase_s(target_id, interval_s) + (now - self._clock.now())
         target = self._targets[target_id] = Target(target_id, name, probe, phase)
         self._resize()
-        self._put(target, schedule.tick_at_or_after(now, phase, interval_s))
+        self._put(target, schedule.first_due(now, phase, interval_s))
 
     def remove(self, target_id: UUID) -> None:
         """Drop a target at once, also in the middle of an ask."""

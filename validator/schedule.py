@@ -75,6 +75,16 @@ def tick_at_or_after(moment: float, phase: float, interval_s: float) -> float:
     return phase + ticks * interval_s
 
 
+FIRST_ROUND = 0.85
+"""A new target is asked this much sooner than at its first tick: with what starting costs, a whole fleet that begins at
+once still has its first picture within one interval (and a timeout), at a rate only a fifth above the usual one."""
+
+
+def first_due(now: float, phase: float, interval_s: float) -> float:
+    """When a target that is new at `now` is asked first; from then on it goes by its ticks."""
+    return now + FIRST_ROUND * (tick_at_or_after(now, phase, interval_s) - now)
+
+
 def next_due(
     due: float, now: float, phase: float, pace: Pace, settings: ScheduleSettings, retry_after_s: float | None = None
 ) -> float:

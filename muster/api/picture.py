@@ -6,6 +6,7 @@ It says which moment it is of, so every age in it is true.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,6 +43,7 @@ class Pictures:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._last: Picture | None = None
+        self._making = asyncio.Lock()  # held over turns of our own loop, never over network I/O
 
     def leading(self) -> Leading:
         """What this instance leads with. Raises `ProblemError` where it does not lead."""
@@ -56,15 +58,16 @@ class Pictures:
             )
         return hub.leading
 
-    def now(self) -> Picture:
+    async def now(self) -> Picture:
         """The picture, at most `REUSE_S` old. Raises `ProblemError` where this instance does not lead."""
-        leading, last = self.leading(), self._last
-        if last is not None and last.leading is leading and 0 <= self._hub.clock.now() - last.snapshot.now < REUSE_S:
-            return last
-        snapshot = self._hub.fleet()
-        assert snapshot is not None
-        self._last = Picture(leading, snapshot)
-        return self._last
+        async with self._making:  # those who come meanwhile wait for the one that is being made
+            leading, last, now = self.leading(), self._last, self._hub.clock.now()
+            if last is not None and last.leading is leading and 0 <= now - last.snapshot.now < REUSE_S:
+                return last
+            snapshot = await self._hub.fleet()
+            assert snapshot is not None
+            self._last = Picture(self.leading(), snapshot)  # refuses where it stepped down meanwhile
+            return self._last
 
 
 _DOING = {"standby": "standing by"}

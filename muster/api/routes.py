@@ -73,13 +73,13 @@ class Routes:
     async def fleet(self, request: web.Request) -> web.Response:
         """The fleet in numbers."""
         read_query(NoQuery, request.query)
-        picture = self._pictures.now()
+        picture = await self._pictures.now()
         return _json(await present.fleet(self._hub, picture.leading, picture.snapshot))
 
     async def clusters(self, request: web.Request) -> web.Response:
         """Clusters, those that need attention first."""
         query = read_query(ClustersQuery, request.query)
-        picture = self._pictures.now()
+        picture = await self._pictures.now()
         wanted = [*chain.from_iterable(views for health, views in picture.by_health.items() if health in query.health)]
         page: list[ClusterView] = []
         total, more = 0, False

@@ -36,6 +36,9 @@ HEADERS = {
 class ListenError(OSError):
     """The address can't be listened on; the text names `--listen`."""
 
+    def __str__(self) -> str:
+        return self.strerror or ""
+
 
 class ApiServer:
     """Serves one hub. `start` once, `stop` once."""

@@ -61,7 +61,7 @@ def service(fleet: Fleet) -> Iterator[Service]:
 def wrong(service: Service) -> dict[str, object]:
     """Clusters that are not shown as they are."""
     clusters = service.clusters()
-    found = {}
+    found: dict[str, object] = {}
     for behaviour in ALL:
         reason, health = expected(behaviour)
         shown = clusters.get(name_of(behaviour), {})
@@ -147,7 +147,9 @@ def test_metrics_agree_with_the_picture(service: Service) -> None:
     for behaviour in ALL:
         [line] = [line for line in lines if f'cluster="{name_of(behaviour)}"' in line]
         assert f'health="{expected(behaviour)[1]}"' in line
-    succeeded = [b for b in body.decode().splitlines() if b.startswith("muster_cluster_last_success_timestamp_seconds{")]
+    succeeded = [
+        b for b in body.decode().splitlines() if b.startswith("muster_cluster_last_success_timestamp_seconds{")
+    ]
     assert not any(name_of("refuse") in line for line in succeeded)
     assert any(name_of("healthy") in line for line in succeeded)
 

@@ -63,20 +63,23 @@ def test_a_signal_before_it_is_ready_ends_it(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_does_no_harm() -> None:
-    with simulated(*BLACK_HOLES) as fleet, own_directory() as data_dir:
-        with running_service("--static", fleet.source, data_dir=data_dir) as service:
-            until(lambda: service.fleet()["counts"]["Unreachable"] == 50, 15, "the dead are known")
-            tree = service.tree()
-            service.send(signal.SIGTERM)
-            asked = time.monotonic()
-            for again in itertools.cycle([signal.SIGTERM, signal.SIGINT]):
-                if service.process.poll() is not None:
-                    break
-                service.send(again)
-                time.sleep(0.01)
-            assert service.process.returncode == 0
-            assert time.monotonic() - asked < GONE_S
-            assert_nothing_is_left(service, tree, data_dir)
+    with (
+        simulated(*BLACK_HOLES) as fleet,
+        own_directory() as data_dir,
+        running_service("--static", fleet.source, data_dir=data_dir) as service,
+    ):
+        until(lambda: service.fleet()["counts"]["Unreachable"] == 50, 15, "the dead are known")
+        tree = service.tree()
+        service.send(signal.SIGTERM)
+        asked = time.monotonic()
+        for again in itertools.cycle([signal.SIGTERM, signal.SIGINT]):
+            if service.process.poll() is not None:
+                break
+            service.send(again)
+            time.sleep(0.01)
+        assert service.process.returncode == 0
+        assert time.monotonic() - asked < GONE_S
+        assert_nothing_is_left(service, tree, data_dir)
 
 
 def test_it_ends_while_it_waits_for_an_absent_database() -> None:
@@ -90,12 +93,11 @@ def test_it_ends_while_it_waits_for_an_absent_database() -> None:
 def test_it_ends_while_its_database_is_frozen() -> None:
     with (
         simulated((5, "healthy"), (5, "refuse")) as fleet,
-        postgres_of_its_own() as (postgres, url),
-        running_service("--static", fleet.source, database_url=url) as service,
+        postgres_of_its_own() as postgres,
+        running_service("--static", fleet.source, database_url=postgres.url) as service,
     ):
         until(lambda: service.fleet()["counts"]["Unreachable"] == 5, 10, "the picture is right")
         tree = service.tree()
-        assert postgres.pid
         with frozen(postgres.pid):
             time.sleep(1.5)  # so that a flush hangs in it
             assert service.stop() < GONE_S
@@ -103,12 +105,15 @@ def test_it_ends_while_its_database_is_frozen() -> None:
 
 
 def test_a_standby_ends_as_well() -> None:
-    with own_directory() as data_dir, running_service(data_dir=data_dir):
-        with running_service(data_dir=data_dir, ready=False) as standby:
-            until(standby.waits_for, 10, "it says that it stands by")
-            tree = standby.tree()
-            assert standby.stop() < GONE_S
-            assert_nothing_is_left(standby, tree)
+    with (
+        own_directory() as data_dir,
+        running_service(data_dir=data_dir),
+        running_service(data_dir=data_dir, ready=False) as standby,
+    ):
+        until(lambda: "hot standby" in standby.waits_for(), 10, "it says that it stands by")
+        tree = standby.tree()
+        assert standby.stop() < GONE_S
+        assert_nothing_is_left(standby, tree)
 
 
 def test_the_last_states_are_written(database_url: str) -> None:

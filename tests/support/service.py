@@ -300,15 +300,47 @@ def users_of(directory: Path) -> list[psutil.Process]:
     return [process for process in found if process.pid != os.getpid()]
 
 
+class OwnPostgres:
+    """A server for one test, which may kill, freeze and start it."""
+
+    def __init__(self, runner: asyncio.Runner, directory: Path) -> None:
+        self._runner = runner
+        self._server = EmbeddedPostgres(directory)
+        self.url = self.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._server.pid is not None
+        return self._server.pid
+
+    def start(self) -> str:
+        return self._runner.run(self._server.start())
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._runner.run(self._server.exited())
+
+    def stop(self) -> None:
+        self._runner.run(self._server.stop())
+
+
 @contextmanager
-def postgres_of_its_own() -> Iterator[tuple[EmbeddedPostgres, str]]:
-    """A server for one test, which may kill, freeze and start it, and its URL."""
+def postgres_of_its_own() -> Iterator[OwnPostgres]:
+    """One that runs."""
     with own_directory() as directory, _runner() as runner:
-        server = EmbeddedPostgres(directory)
+        server = OwnPostgres(runner, directory)
         try:
-            yield server, runner.run(server.start())
+            yield server
         finally:
-            runner.run(server.stop())
+            server.stop()
+
+
+def embedded_url(data_dir: Path) -> str:
+    """The URL of the database that a service keeps in this directory."""
+    home = data_dir / "postgresql"
+    password = (home / "password").read_text().strip()
+    return f"postgresql://postgres:{password}@/postgres?host={quote(str(home / 'run'), safe='')}&port=5432"
 
 
 def rows(url: str, sql: str, *arguments: object) -> list[asyncpg.Record]:
@@ -376,11 +408,11 @@ def simulated(*groups: tuple[int, str]) -> Iterator[Fleet]:
     """A fleet of (count, behaviour) in a process of its own; clusters are called `healthy-00001` and so on."""
     with tempfile.TemporaryDirectory(prefix="muster-fleet-") as name, _runner() as runner:
         running = running_fleet(Path(name), seed=1, groups=groups)
-        fleet = Fleet(runner, runner.run(running.__aenter__()))  # type: ignore[arg-type]
+        fleet = Fleet(runner, runner.run(running.__aenter__()))
         try:
             yield fleet
         finally:
-            runner.run(running.__aexit__(None, None, None))  # type: ignore[arg-type]
+            runner.run(running.__aexit__(None, None, None))
 
 
 def _runner() -> asyncio.Runner:

@@ -267,7 +267,7 @@ class TestHostile:
 
     async def test_an_answer_at_the_limit_is_none_too_large(self) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
-        room = MAX_ANSWER_BYTES - len(head % 100_000)
+        room = MAX_ANSWER_BYTES - len(head % MAX_ANSWER_BYTES)
         exchange = await begin()
         exchange.feed(head % room, b"a" * room)
         assert await reason(exchange) == 200

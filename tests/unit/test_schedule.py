@@ -201,3 +201,15 @@ class TestAllowance:
     @given(settings, st.floats(0.05, 3600.0))
     def test_it_grows_with_the_period(self, limits: ScheduleSettings, period_s: float) -> None:
         assert math.isclose(schedule.allowance_s(limits, period_s), 2.1 * period_s + limits.timeout_s)
+
+
+@given(now=st.floats(0, 1e6), interval_s=st.floats(1, 3600), share=st.floats(0, 1, exclude_max=True))
+def test_a_new_target_is_asked_within_the_first_round_and_then_at_a_tick_of_its_own(
+    now: float, interval_s: float, share: float
+) -> None:
+    phase = share * interval_s
+    first = schedule.first_due(now, phase, interval_s)
+    assert now - 1e-3 <= first <= now + schedule.FIRST_ROUND * interval_s + 1e-3
+    settings = ScheduleSettings(interval_s=interval_s, timeout_s=interval_s / 3)
+    after = schedule.next_due(first, first, phase, Pace(), settings)
+    assert interval_s / 2 - 1e-3 <= after - first <= 1.5 * interval_s + 1e-3

@@ -197,6 +197,9 @@ class Dialer:
         where = endpoint.url
         try:
             with trace.stage("tls"):
+                if transport.is_closing():
+                    text = f"{where} closed the connection, or spoke, before TLS began"
+                    raise ProbeFailure(Reason.TLS_HANDSHAKE_FAILED, text, unanswered=True)
                 async with asyncio.timeout(deadline_s):
                     encrypted = await asyncio.get_running_loop().start_tls(
                         transport,

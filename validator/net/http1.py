@@ -17,9 +17,9 @@ from validator.net.failure import ProbeFailure
 from validator.net.tls import is_client_certificate_alert
 from validator.reasons import Reason
 
-MAX_ANSWER_BYTES = 128 * 1024
-"""Headers and body together. `/readyz?verbose` of a real server is 2 KB, its kube-system namespace 0.5 KB; a namespace
-with many annotations may reach the object limit of 1.5 MB, but then its UID still stands at the beginning."""
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Headers and body together. `/readyz?verbose` of a real server is 2 KB, its kube-system namespace 0.5 KB; but the API
+lets a namespace have 256 KiB of annotations, which JSON's escapes may double and managedFields name once more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ class ApiServerProbe:
         self._kept: KeptConnection | None = None
         self._path = 0
         self._asks = 0
+        self._next_read = 0
         self._renewing = False
         self._read_failing = False
         self._credential_failing = False
@@ -106,11 +107,13 @@ class ApiServerProbe:
         if credential is None:
             self._say_missing(facts)
             return
-        if self._read_failing or self._credential_failing or (self._asks - 1) % self._settings.read_every == 0:
+        if self._read_failing or self._credential_failing or self._asks >= self._next_read:
             await self._read(credential, until, seen, facts)
 
     async def _ask_health(self, credential: Credential | None, until: float, seen: dict[str, Any]) -> Standing:
         denied = False
+        if self._usable_connection(credential) is None:
+            self._path = 0  # a server that is dialled anew may have learnt `/readyz` meanwhile
         for number in range(self._path, len(HEALTH_PATHS)):
             path = seen["path"] = HEALTH_PATHS[number]
             answer = await self._get(path, credential, until, seen, "http_ms")
@@ -131,6 +134,7 @@ class ApiServerProbe:
     async def _read(self, credential: Credential, until: float, seen: dict[str, Any], facts: list[Fact]) -> None:
         """The namespace read: is storage behind the green, is the credential good, which cluster is this."""
         read_until = min(until, asyncio.get_running_loop().time() + self._settings.read_timeout_s)
+        self._next_read = self._asks + self._settings.read_every
         self._read_failing = True
         try:
             answer = await self._get(NAMESPACE_PATH, credential, read_until, seen, "read_ms")
@@ -183,7 +187,7 @@ class ApiServerProbe:
             try:
                 return await self._exchange(kept, request, until, patience_s, path)
             except ProbeFailure as failure:
-                if proven or not failure.unanswered:
+                if not failure.unanswered or (proven and failure.reason is not Reason.CONNECTION_CLOSED):
                     raise
                 seen["kept_connection_died"] = failure.reason.value
                 self._drop()
@@ -225,7 +229,6 @@ class ApiServerProbe:
             seen.update((f"{stage}_ms", ms) for stage, ms in trace.stages_ms.items())
             if trace.address:
                 seen["address"] = trace.address
-        self._path = 0
         self._version = ""
         # A fleet that connects at once (a start, the end of an outage) must not renew at once five minutes later.
         share = 1.0 if self._renewing else random.random()  # noqa: S311 - spreads load, hides nothing
