@@ -9,7 +9,7 @@ from validator.discovery.source import Reading, Sighting, SourceProblem
 
 
 class FedSource:
-    """A `Source` that says what it is fed, when it is fed; a reading that nobody has taken is replaced by a newer one."""
+    """A `Source` that says what it is fed, when it is fed; a newer reading replaces one that nobody has taken."""
 
     def __init__(self, name: str) -> None:
         self._name = name

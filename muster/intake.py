@@ -117,6 +117,7 @@ class Intake:
         try:
             for cluster_id in await self._inventory.settle_uids(dict(self._uids)):
                 del self._uids[cluster_id]
+                self._say_agreed(cluster_id)
             for cluster_id, uid in list(self._uids.items()):
                 await self._learn(cluster_id, uid)
                 del self._uids[cluster_id]
@@ -130,8 +131,7 @@ class Intake:
             self._say_identity(cluster_id, learnt)
             return
         self._take(learnt)
-        if self._in_conflict(cluster_id):
-            self._say_identity(cluster_id, "")
+        self._say_agreed(cluster_id)
 
     def _take(self, changes: Changes) -> None:
         for cluster_id in changes.removed:
@@ -148,6 +148,10 @@ class Intake:
                 clusters=len(self._inventory.clusters),
             )
             self._on_change()
+
+    def _say_agreed(self, cluster_id: UUID) -> None:
+        if self._in_conflict(cluster_id):
+            self._say_identity(cluster_id, "")
 
     def _say_identity(self, cluster_id: UUID, conflict: str) -> None:
         """The `identity` check is made of what the inventory believes; it only exists where there was a conflict."""

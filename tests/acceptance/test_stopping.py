@@ -125,6 +125,6 @@ def test_the_last_states_are_written(database_url: str) -> None:
         last = {c["id"]: datetime.fromisoformat(c["last_success_at"]) for c in service.clusters().values()}
         service.stop()
     sql = "SELECT cluster_id::text, max(to_timestamp(last_success_at)) FROM check_states GROUP BY 1"
-    stored = dict(rows(database_url, sql))
+    stored = {row["cluster_id"]: row["max"] for row in rows(database_url, sql)}
     assert stored.keys() == last.keys()
     assert all(stored[i] >= last[i] - ROUNDING for i in last)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 
 import pytest
 
 from collector.recorder import BATCH
+from collector.rows import state_to_row
 from tests.support.collecting import QUERIES, Bench, add_clusters, committed, flaws
-from validator.model import Check, Evidence
+from validator.clean import clean_evidence, clean_text
+from validator.model import MAX_MESSAGE_CHARS, Check, Evidence
 from validator.reasons import Health, Reason
 
 DOWN = Reason.CONNECT_TIMEOUT
@@ -263,3 +266,20 @@ class TestPoison:
         assert bench.recorder.degraded_since is None
         assert await bench.db.fetchval("SELECT count(*) FROM check_states WHERE message = 'clean'") == 20
         assert await flaws(bench.db, bench.told) == []
+
+    async def test_whatever_a_server_says_can_be_stored_once_it_is_clean(self, bench: Bench) -> None:
+        """Every character that there is, lone surrogates too."""
+        everything = "".join(map(chr, range(sys.maxunicode + 1)))
+        texts = [
+            everything[begin : begin + MAX_MESSAGE_CHARS] for begin in range(0, len(everything), MAX_MESSAGE_CHARS)
+        ]
+        [cluster] = await add_clusters(bench.db, 1)
+        states = []
+        for text in texts:
+            message = clean_text(text, MAX_MESSAGE_CHARS)
+            bench.hear(cluster, message=message, evidence=clean_evidence({text[:50]: text}), after_s=0.001)
+            states.append(state_to_row(bench.recorder.states[cluster][Check.APISERVER]))
+        taken = await bench.db.fetchval(
+            "SELECT sum(length(s->>'message')) FROM jsonb_array_elements($1::jsonb) s", states
+        )
+        assert taken == sum(len(state["message"]) for state in states)

@@ -172,3 +172,9 @@ async def test_ten_thousand_entries_with_a_ca_take_seconds(path: Path) -> None:
     reading = await read(path, text)
     assert len(reading.sightings) == 10_000
     assert time.monotonic() - started < 15  # 2 s on the machine that this was written on
+
+
+async def test_a_broken_last_entry_may_be_the_end_of_a_file_that_is_cut_off(path: Path) -> None:
+    entries = [{"name": name, "server": SERVER} for name in ("a", "b")]
+    assert (await read(path, json.dumps({"clusters": [{"name": "a", "server": "x"}, *entries[1:]]}))).complete
+    assert not (await read(path, json.dumps({"clusters": [*entries[:1], {"name": "b", "server": "x"}]}))).complete

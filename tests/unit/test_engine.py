@@ -298,7 +298,7 @@ class TestBursts:
         tenths = [0] * 12
         for verdict in first.values():
             tenths[min(int((due(verdict) - began) / (0.2 * schedule.FIRST_ROUND)), 11)] += 1
-        assert max(tenths) < 650  # 500 expected
+        assert max(tenths) < 650  # 500 expected in each of ten
         assert min(tenths[1:9]) > 350
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +13,9 @@ from validator.model import Endpoint
 
 CA = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 OTHER_CA = CA.replace("AAAA", "BBBB")
+
+
+some_names = st.lists(st.sampled_from("abcdef"), unique=True)
 
 
 def sighting(name: str, host: str | None = None, ca: str | None = CA, source: str = "kubeconfig") -> Sighting:
@@ -76,14 +77,9 @@ class TestKeepWhatIsUnreadable:
         kept = keep_what_is_unreadable(reading("a"), reading(moved, complete=False))
         assert kept.sightings == (moved,)
 
-    @given(
-        st.lists(st.sampled_from("abcdef"), unique=True),
-        st.lists(st.sampled_from("abcdef"), unique=True),
-        st.lists(st.sampled_from("abcdef"), unique=True),
-        st.booleans(),
-    )
+    @given(before=some_names, now=some_names, broken=some_names, complete=st.booleans())
     def test_nothing_is_lost_that_was_not_read_to_be_gone(
-        self, before: list[str], now: list[str], broken: list[str], complete: bool
+        self, before: list[str], now: list[str], broken: list[str], *, complete: bool
     ) -> None:
         kept = keep_what_is_unreadable(reading(*before), reading(*now, broken=tuple(broken), complete=complete))
         gone = set(before) - names(kept)
@@ -134,36 +130,32 @@ class TestMerge:
         assert all(aliases.get(key, key) == main for main, want in wanted.items() for key in want.keys)
 
 
-def gone(name: str, source: str, readings: Mapping[str, Reading], configured: tuple[str, ...]) -> bool:
-    return may_be_gone(name, source, readings, configured)
-
-
 class TestMayBeGone:
     def test_what_a_complete_reading_does_not_name_is_gone(self) -> None:
-        assert gone("a", "static", {"static": reading()}, ("static",))
+        assert may_be_gone("a", "static", {"static": reading()}, ("static",))
 
     def test_a_source_that_was_not_read_takes_nothing_away(self) -> None:
-        assert not gone("a", "static", {}, ("static",))
+        assert not may_be_gone("a", "static", {}, ("static",))
 
     def test_an_incomplete_reading_takes_nothing_away(self) -> None:
-        assert not gone("a", "static", {"static": reading(complete=False)}, ("static",))
+        assert not may_be_gone("a", "static", {"static": reading(complete=False)}, ("static",))
 
     def test_a_broken_entry_is_not_gone(self) -> None:
         readings = {"static": reading(broken=("a",))}
-        assert not gone("a", "static", readings, ("static",))
-        assert gone("b", "static", readings, ("static",))
+        assert not may_be_gone("a", "static", readings, ("static",))
+        assert may_be_gone("b", "static", readings, ("static",))
 
     def test_nothing_is_gone_before_every_source_was_read_once(self) -> None:
         """After a restart: the cluster may have moved from one source to another meanwhile."""
         both = ("kubeconfig", "static")
-        assert not gone("a", "static", {"static": reading()}, both)
-        assert gone("a", "static", {"static": reading(), "kubeconfig": reading(complete=False)}, both)
+        assert not may_be_gone("a", "static", {"static": reading()}, both)
+        assert may_be_gone("a", "static", {"static": reading(), "kubeconfig": reading(complete=False)}, both)
 
     def test_a_source_that_is_configured_no_more_takes_its_clusters_along(self) -> None:
-        assert gone("a", "static", {"kubeconfig": reading()}, ("kubeconfig",))
+        assert may_be_gone("a", "static", {"kubeconfig": reading()}, ("kubeconfig",))
 
     def test_but_not_while_they_may_be_in_a_file_that_can_not_be_read(self) -> None:
-        assert not gone("a", "static", {"kubeconfig": reading(complete=False)}, ("kubeconfig",))
+        assert not may_be_gone("a", "static", {"kubeconfig": reading(complete=False)}, ("kubeconfig",))
 
     def test_no_source_at_all_is_an_empty_fleet(self) -> None:
-        assert gone("a", "static", {}, ())
+        assert may_be_gone("a", "static", {}, ())

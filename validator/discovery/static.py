@@ -72,12 +72,14 @@ class StaticSource:
         found = parse_static(content.text, origin)
         problems = list(found.problems)
         sightings = []
+        last = next(reversed(found.entries), None)
         for name, fields in found.entries.items():
             breathe()
             try:
                 sightings.append(self._sighting(name, fields, files))
             except FieldError as error:
                 problems.append(problem(origin, name, error))
+                found.complete &= name != last  # cut off there, the file has lost the rest and is YAML all the same
         self._credentials.turn(complete=found.complete)
         self._cas.turn(complete=found.complete)
         return Taken(Reading(tuple(sightings), tuple(problems), found.complete), files.paths)

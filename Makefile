@@ -1,0 +1,48 @@
+# The verbs of this project. `make` alone explains them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+WORKERS ?= 2
+
+.PHONY: help venv demo run test lint bench soak docs lock clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: .venv/.stamp ## Make .venv with everything locked, and .venv/bin/muster
+
+.venv/.stamp: requirements.lock pyproject.toml scripts/make-venv
+	scripts/make-venv
+	@touch $@
+
+demo: venv ## A simulated fleet and the service over it, on one screen; Ctrl-C ends it
+	@$(BIN)/muster demo
+
+run: venv ## The service on your own kubeconfig
+	@$(BIN)/muster run
+
+test: venv ## Every test but the soak, against real components
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
+
+soak: venv ## Crash tests at a hundred random moments, and whatever else takes long
+	$(BIN)/python -m pytest -m soak
+
+lint: venv ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: venv ## The benchmarks, quickly; the full ones: python -m benchmarks.isolation, .cost, .scale
+	scripts/system-packages prometheus prometheus-blackbox-exporter
+	for name in isolation cost scale; do $(BIN)/python -m benchmarks.$$name --quick; done
+
+docs: venv ## Write what is generated: docs/reasons.md
+	$(BIN)/python -m muster.docs
+
+lock: ## Resolve the dependencies anew into requirements.lock
+	scripts/lock
+
+clean: ## Remove what make venv and the tests left
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
