@@ -1,6 +1,6 @@
 """What does a verdict cost? Muster, all of it, against Debian's Prometheus + blackbox_exporter over the same targets.
 
-2,000 TLS targets with a CA each, every 10 s, timeout 5 s (`--quick`: 400 every 5 s). Muster: probe, verdict, health, store with
+2,000 TLS targets with a CA each, every 10 s (`--quick`: 400 every 5 s). Muster: probe, verdict, health, store with
 its PostgreSQL, a scraper every 15 s; every fourth of its asks is heavier than the peers' (a namespace read), and
 connections are renewed at the production rate (once in 300 s each) inside the window. The peers get the same targets,
 interval, timeout, bearer token and CA check. They take turns; CPU is user + system of all processes of each side, a
@@ -73,7 +73,10 @@ async def muster_cost(source: Path, plan: Plan, renew_after_s: float) -> Cost:
 
 async def peer_cost(source: Path, plan: Plan) -> Cost:
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as directory:
-        async with peers.prometheus_and_blackbox(source, Path(directory), plan.interval_s, plan.timeout_s) as (pids, url):
+        async with peers.prometheus_and_blackbox(source, Path(directory), plan.interval_s, plan.timeout_s) as (
+            pids,
+            url,
+        ):
             await asyncio.sleep(plan.settle_s)
             asked = await peers.verdicts(url)
             begin = cpu_s(pids)
@@ -87,7 +90,9 @@ async def peer_cost(source: Path, plan: Plan) -> Cost:
 
 async def main(*, quick: bool) -> None:
     plan = QUICK if quick else FULL
-    print(f"{machine()}; {plan.targets} targets, interval {plan.interval_s:.0f} s; peers: {peers.versions()}", flush=True)
+    print(
+        f"{machine()}; {plan.targets} targets, interval {plan.interval_s:.0f} s; peers: {peers.versions()}", flush=True
+    )
     ours: list[Cost] = []
     fresh: list[Cost] = []
     theirs: list[Cost] = []

@@ -82,7 +82,7 @@ async def muster_child(
 ) -> AsyncIterator[MusterChild]:
     """`benchmarks.hub` over the clusters of a static source, on an embedded database of its own."""
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as directory:
-        Path(directory).chmod(0o755)  # as root the database runs as another user
+        Path(directory).chmod(0o711)  # noqa: ASYNC240 - once; as root the database runs as another user
         command = [sys.executable, "-m", "benchmarks.hub", "--source", str(source)]
         command += ["--data-dir", f"{directory}/data", "--interval", str(interval_s), "--timeout", str(timeout_s)]
         command += ["--renew-after", str(renew_after_s)] + ["--quiet"] * quiet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import shutil
@@ -17,15 +18,15 @@ import aiohttp
 import yaml
 
 
-class PeerMissing(Exception):
+class PeerMissingError(Exception):
     """A peer's program is not on this machine."""
 
 
 def programs() -> tuple[str, str]:
-    """Paths of both. Raises `PeerMissing` with the remedy."""
+    """Paths of both. Raises `PeerMissingError` with the remedy."""
     found = [shutil.which(name) for name in ("prometheus", "prometheus-blackbox-exporter")]
     if None in found:
-        raise PeerMissing("apt-get install prometheus prometheus-blackbox-exporter (make bench does, as root)")
+        raise PeerMissingError("apt-get install prometheus prometheus-blackbox-exporter (make bench does, as root)")
     return found[0] or "", found[1] or ""
 
 
@@ -60,7 +61,8 @@ async def prometheus_and_blackbox(
     with (directory / "peers.log").open("wb") as log:
         try:
             for command in commands:
-                processes.append(await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log))
+                process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+                processes.append(process)
             await _ready(f"{url}/-/ready")
             yield [p.pid for p in processes], url
         finally:
@@ -132,8 +134,6 @@ def _write_configs(source: Path, directory: Path, blackbox_port: int, interval_s
 
 
 def _ca_file(directory: Path, number: int, cluster: dict[str, str]) -> str:
-    import base64
-
     path = directory / "ca" / f"{number}.pem"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))

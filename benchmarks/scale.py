@@ -1,4 +1,4 @@
-"""Does a verdict cost more in a bigger fleet, what does a target weigh, and how soon is the first picture there?
+"""Whether a verdict costs more in a bigger fleet, what a target weighs, and how soon the first picture is there.
 
 `marginal_cpu_ratio`: CPU a verdict that is added from 5,000 to 10,000 targets, against 500 to 1,000 (interval 60 s, all
 live, CPU of the service and its PostgreSQL). `kib_per_target`: PSS from 1,000 to 10,000 targets, a CA and a kept
@@ -58,10 +58,12 @@ async def first_picture(targets: int, interval_s: float, timeout_s: float) -> fl
     dead = int(targets * DEAD_SHARE)
     groups = [(targets - dead, "healthy")] + [(dead // len(DEAD_KINDS), kind) for kind in DEAD_KINDS]
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as directory:
-        async with running_fleet(Path(directory), groups=groups, shared_listener=True, warm=True) as fleet:
-            async with muster_child(fleet.source, interval_s=interval_s, timeout_s=timeout_s) as hub:
-                started = monotonic()
-                done = await hub.first_picture(set(fleet.clusters), within_s=4 * interval_s)
+        async with (
+            running_fleet(Path(directory), groups=groups, shared_listener=True, warm=True) as fleet,
+            muster_child(fleet.source, interval_s=interval_s, timeout_s=timeout_s) as hub,
+        ):
+            started = monotonic()
+            done = await hub.first_picture(set(fleet.clusters), within_s=4 * interval_s)
     print(f"first picture of {targets} targets, {dead} dead: {done - started:.1f} s of {interval_s:.0f} s", flush=True)
     return (done - started) / interval_s
 

@@ -127,7 +127,7 @@ HUB: tuple[Observed, ...] = (
         "muster_store_degraded",
         Kind.GAUGE,
         "1 while the database does not take what is known and the service goes on from memory.",
-        _fleet(lambda f: f.degraded),
+        _fleet(lambda f: int(f.degraded)),
     ),
     Observed(
         "muster_transitions_committed_total",
@@ -151,7 +151,7 @@ HUB: tuple[Observed, ...] = (
         "muster_guard_holding",
         Kind.GAUGE,
         "1 while alerts are held, because most of the fleet went dark at once.",
-        _fleet(lambda f: f.holding),
+        _fleet(lambda f: int(f.holding)),
     ),
     Observed(
         "muster_source_problems",

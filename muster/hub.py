@@ -66,6 +66,7 @@ class Hub:
             views.append(view(cluster, states, now, pending=recorder.pending(cluster.id)))
             if number % PIECE == 0:
                 await asyncio.sleep(0)
+                now = self.clock.now()  # it may have been set, and all states with it
         return assemble(views, now)
 
     def cluster(self, cluster_id: UUID) -> ClusterView | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import gzip
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -73,7 +72,7 @@ class Service:
     def verdict(
         self,
         *,
-        cluster_id: UUID = UUID(int=1),
+        cluster_id: UUID = UUID(int=1),  # noqa: B008 - immutable
         check: Check = Check.APISERVER,
         reason: Reason | None = None,
         lateness_s: float = 0.0,
@@ -192,7 +191,8 @@ class TestClusters:
         assert set(healths(first)) - set(healths(second)) == {f"c2 {bad} Healthy kubeconfig"}
         assert set(healths(second)) - set(healths(first)) == {f"c2 {bad} Unreachable kubeconfig"}
         counts = values(second, "muster_clusters")
-        assert counts == {**dict.fromkeys(Health, 0), "Healthy": 1, "Unreachable": 1, "Unknown": 1}
+        present = {"Healthy": 1, "Unreachable": 1, "Unknown": 1}
+        assert counts == {str(health): present.get(health, 0) for health in Health}
 
     async def test_show_when_they_last_answered(self, service: Service, metrics: FleetMetrics) -> None:
         good, never = service.cluster(1), service.cluster(2)
@@ -469,7 +469,7 @@ class TestOtlp:
     async def test_a_collector_that_is_away_is_no_trouble(self, service: Service, unused_tcp_port: int) -> None:
         with structlog.testing.capture_logs() as logs:
             async with exporting(service, f"http://someone:hunter2@127.0.0.1:{unused_tcp_port}") as metrics:
-                while not (counts := values(await scraped(metrics), "muster_otlp_exports_total")):
+                while not (counts := values(await scraped(metrics), "muster_otlp_exports_total")):  # noqa: ASYNC110 - HTTP
                     await asyncio.sleep(0.01)
         assert set(counts) == {"failed"}
         assert "hunter2" not in str(logs)

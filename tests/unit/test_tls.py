@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
+import select
 import ssl
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -83,6 +88,33 @@ def reason(client: ssl.SSLContext, server: ssl.SSLContext, host: str = ADDRESS) 
 
 def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+ON_A_TERMINAL = """
+import fcntl, pathlib, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from validator.credentials import ClientCertificate
+from validator.model import Endpoint
+from validator.net.failure import ProbeFailure
+from validator.net.tls import TlsContexts
+pem = pathlib.Path(sys.argv[1])
+certificate = ClientCertificate((pem / "chain.pem").read_text(), (pem / "key.pem").read_text())
+try:
+    TlsContexts().get(Endpoint("a", 1, insecure=True), certificate)
+except ProbeFailure as failure:
+    print(failure.reason)
+"""
+
+
+def read_all(terminal: int, within_s: float = 10.0) -> bytes:
+    """What a child says on its terminal until it ends; what it has said until then, if it does not."""
+    said, until = b"", time.monotonic() + within_s
+    while select.select([terminal], [], [], max(0.0, until - time.monotonic()))[0]:
+        try:
+            said += os.read(terminal, 4096)
+        except OSError:  # EIO: the other end is closed
+            break
+    return said
 
 
 class TestContexts:
@@ -174,6 +206,26 @@ class TestClientKeys:
         assert caught.value.reason is Reason.CREDENTIAL_INVALID
         assert "canary" not in str(caught.value)
         assert (descriptors(), len(contexts)) == (before, 0)
+
+    def test_a_locked_key_asks_nobody_for_its_password_even_on_a_terminal(self, tmp_path: Path) -> None:
+        locked = self.broken()[-1]
+        (tmp_path / "chain.pem").write_text(locked.chain_pem)
+        (tmp_path / "key.pem").write_text(locked.key_pem)
+        terminal, inside = os.openpty()
+        child = subprocess.Popen(
+            [sys.executable, "-c", ON_A_TERMINAL, str(tmp_path)],
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+        )
+        os.close(inside)
+        try:
+            assert b"CredentialInvalid" in read_all(terminal)
+        finally:
+            child.kill()
+            child.wait()
+            os.close(terminal)
 
     def test_a_repr_shows_neither_key_nor_ca(self) -> None:
         certificate = client_certificate(CA.client("muster"))

@@ -14,7 +14,7 @@ from typing import cast
 import httptools
 
 from validator.net.failure import ProbeFailure
-from validator.net.tls import is_client_certificate_alert
+from validator.net.tls import brief, is_client_certificate_alert
 from validator.reasons import Reason
 
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -71,7 +71,7 @@ class HttpConnection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._fail(ProbeFailure(Reason.MALFORMED_ANSWER, "the server switches protocols unasked"))
         except httptools.HttpParserError as error:
-            self._fail(ProbeFailure(Reason.MALFORMED_ANSWER, str(error)[:200] or "not HTTP"))
+            self._fail(ProbeFailure(Reason.MALFORMED_ANSWER, f"what answers is not HTTP ({str(error)[:150]})"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -80,8 +80,10 @@ class HttpConnection(asyncio.Protocol):
         if exc is None and self._until_close():
             self.on_message_complete()
             return
-        if is_client_certificate_alert(exc):
-            failure = ProbeFailure(Reason.CLIENT_CERTIFICATE_REJECTED, str(exc)[:200])
+        if exc is not None and is_client_certificate_alert(exc):
+            failure = ProbeFailure(
+                Reason.CLIENT_CERTIFICATE_REJECTED, f"the server refuses our certificate: {brief(exc)}"
+            )
         else:
             how = "before an answer" if self._received_bytes == 0 else "in the middle of an answer"
             failure = ProbeFailure(Reason.CONNECTION_CLOSED, f"the peer closed the connection {how}", unanswered=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import ssl
 from collections import OrderedDict
 
@@ -71,14 +72,14 @@ def _make(endpoint: Endpoint, certificate: ClientCertificate | None) -> ssl.SSLC
             context.load_default_certs()
     except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: not ASCII
         raise ProbeFailure(
-            Reason.CERTIFICATE_UNTRUSTED, f"the CA of {endpoint.url} in its source is no certificate: {_brief(error)}"
+            Reason.CERTIFICATE_UNTRUSTED, f"the CA of {endpoint.url} in its source is no certificate: {brief(error)}"
         ) from error
     if certificate is not None:
         try:
             _load_key(context, certificate)
         except (ssl.SSLError, OSError) as error:
             raise ProbeFailure(
-                Reason.CREDENTIAL_INVALID, f"the client certificate and key do not fit together: {_brief(error)}"
+                Reason.CREDENTIAL_INVALID, f"the client certificate and key do not fit together: {brief(error)}"
             ) from error
     return context
 
@@ -109,7 +110,7 @@ def handshake_failure(error: Exception, where: str) -> ProbeFailure:
             _IP_MISMATCH: Reason.CERTIFICATE_NAME_MISMATCH,
         }.get(error.verify_code, Reason.CERTIFICATE_UNTRUSTED)
         return ProbeFailure(reason, f"{where}: {error.verify_message[:200]}")
-    text = _brief(error)
+    text = brief(error)
     if isinstance(error, ssl.SSLError):
         if is_client_certificate_alert(error):
             return ProbeFailure(Reason.CLIENT_CERTIFICATE_REJECTED, f"{where}: {text}")
@@ -128,7 +129,10 @@ def is_client_certificate_alert(error: BaseException | None) -> bool:
     )
 
 
-def _brief(error: Exception) -> str:
+def brief(error: BaseException) -> str:
+    """What went wrong in a few words for people: no error numbers, no class names where there is anything better."""
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
-    return (str(error) or type(error).__name__)[:200]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:200]
+    return (str(error) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower())[:200]

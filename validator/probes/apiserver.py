@@ -115,8 +115,9 @@ class ApiServerProbe:
         if self._usable_connection(credential) is None:
             self._path = 0  # a server that is dialled anew may have learnt `/readyz` meanwhile
         for number in range(self._path, len(HEALTH_PATHS)):
-            path = seen["path"] = HEALTH_PATHS[number]
+            path = HEALTH_PATHS[number]
             answer = await self._get(path, credential, until, seen, "http_ms")
+            seen["path"] = path
             seen["status"] = answer.status
             standing = readings.read_health(path, answer, self._clock.now())
             if standing is Standing.READY:
@@ -263,6 +264,9 @@ class ApiServerProbe:
         error = self._keeper.failure(self._source) if self._source else None
         if error is not None:
             facts.append(self._credential_fact(Outcome.FAIL, error.reason, error.message))
+        elif self._credential_failing:
+            text = "the API server answered 401 to it, and no other one has come yet"
+            facts.append(self._credential_fact(Outcome.FAIL, Reason.CREDENTIAL_REJECTED, text))
 
     def _rejected(self, credential: Credential) -> Fact:
         assert self._source is not None
