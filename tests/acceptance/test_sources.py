@@ -238,13 +238,13 @@ def test_a_refused_token_is_a_credential_fact_and_the_next_one_heals_it(fleet: F
     with running_service("--static", fleet.source, interval_s=2.0, timeout_s=1.5) as service:
         until(lambda: service.health(name) == "Healthy", 10, "it is healthy")
         fleet.rotate(name)
-        until(lambda: service.health(name) == "Unhealthy", 30, "the refusal is seen")
+        until(lambda: service.health(name) == "Unhealthy", 12, "the refusal is seen")
         said = service.cluster(name)
         assert (said["check"], said["reason"]) == ("credential", "CredentialRejected")
         [apiserver] = [check for check in said["checks"] if check["check"] == "apiserver"]
         assert apiserver["health"] == "Healthy"
         fleet.deliver(name)
-        until(lambda: service.health(name) == "Healthy", 25, "the next token heals it")
+        until(lambda: service.health(name) == "Healthy", 20, "the next token heals it")
         mine = [c for c in service.history() if c["cluster_name"] == name]
         assert [c["to_health"] for c in mine if c["check"] == "apiserver"] == ["Healthy"]
         assert [c["to_health"] for c in mine if c["check"] == "credential"] == ["Healthy", "Unhealthy", "Healthy"]

@@ -18,12 +18,14 @@ from muster.intake import Intake
 from store.pool import Database
 from tests.support.collecting import QUERIES, Bench, add_clusters
 from tests.support.line import open_line
+from validator.answer import Answer, Fact
+from validator.clean import MAX_EVIDENCE_CHARS
 from validator.discovery.source import Sighting, SourceProblem
 from validator.engine import Engine
-from validator.model import Check, Endpoint
-from validator.reasons import Health, Reason
+from validator.model import MAX_MESSAGE_CHARS, Check, Endpoint, Outcome
+from validator.reasons import Health, Reason, Stage
 from validator.schedule import ScheduleSettings
-from validator.testing import ScriptedProbe
+from validator.testing import PASSED, ScriptedProbe
 
 CA, OTHER_CA = "-----BEGIN CERTIFICATE-----\nours", "-----BEGIN CERTIFICATE-----\ntheirs"
 UID = "11111111-2222-4333-8444-555555555555"
@@ -42,6 +44,8 @@ class House:
         self.inventory = Inventory(database, QUERIES, self.bench.time.clock, ["one", "other"])
         self.engine = Engine(ScheduleSettings(interval_s=60.0), self.bench.recorder.record, self.bench.time.clock)
         self.probes: dict[UUID, list[ScriptedProbe]] = {}
+        self.answers: dict[str, Answer] = {}
+        """What the probe of a cluster of this name gives; a pass if nothing."""
         self.changes = 0
         self.epoch = epoch
         self.intake = Intake(
@@ -57,7 +61,7 @@ class House:
         )
 
     def _make_probe(self, cluster: Cluster) -> ScriptedProbe:
-        probe = ScriptedProbe()
+        probe = ScriptedProbe(self.answers.get(cluster.name, PASSED))
         self.probes.setdefault(cluster.id, []).append(probe)
         return probe
 
@@ -237,3 +241,28 @@ async def test_a_restarted_house_asks_what_its_sources_name_and_shows_the_rest(f
         await house.until(lambda: "a" in house.ids)
         assert stored in house.inventory.clusters
         assert len(house.engine) == 1
+
+
+async def test_what_a_hostile_server_says_reaches_the_store_clean(house: House) -> None:
+    dirty = Fact(
+        *(Check.APISERVER, Outcome.FAIL, Reason.NOT_READY, Stage.HTTP, "\0\x1b[2J503\n" + "x" * 9999),
+        evidence={"failing_checks": "etcd\0\ud800", "http_ms": float("nan"), "large": "y" * 100_000},
+    )
+    house.answers["hostile"] = Answer((dirty,))
+    house.one.feed([sighting("hostile"), sighting("honest")])
+    await house.names("hostile", "honest")
+    hostile, honest = house.ids["hostile"], house.ids["honest"]
+    asking = asyncio.create_task(house.engine.run(), name="engine")
+    house.engine.hasten(hostile)
+    house.engine.hasten(honest)
+    await house.until(lambda: {hostile, honest} <= house.bench.recorder.states.keys())
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert await house.bench.recorder.flush()
+    told = {one.cluster_id: one for one in house.bench.told}
+    assert told[honest].to_health is Health.HEALTHY
+    assert told[hostile].message.startswith("[2J503 xxx")
+    assert len(told[hostile].message) == MAX_MESSAGE_CHARS
+    assert told[hostile].evidence["failing_checks"] == "etcd"
+    assert told[hostile].evidence["http_ms"] == "out of range"
+    assert len(str(told[hostile].evidence["large"])) == MAX_EVIDENCE_CHARS

@@ -135,7 +135,8 @@ class ApiServerProbe:
     async def _read(self, credential: Credential, until: float, seen: dict[str, Any], facts: list[Fact]) -> None:
         """The namespace read: is storage behind the green, is the credential good, which cluster is this."""
         read_until = min(until, asyncio.get_running_loop().time() + self._settings.read_timeout_s)
-        self._next_read = self._asks + self._settings.read_every
+        # Health waits for a second pass, and that should not take minutes.
+        self._next_read = self._asks + (1 if self._credential_failing else self._settings.read_every)
         self._read_failing = True
         try:
             answer = await self._get(NAMESPACE_PATH, credential, read_until, seen, "read_ms")
