@@ -182,6 +182,7 @@ def test_an_exec_plugin_gives_the_credential(tmp_path: Path, fleet: Fleet) -> No
     user: Json = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(script)}}
     path = write(tmp_path / "config", kubeconfig(context(fleet, "by-plugin", "healthy-00001", user)))
     with running_service("--kubeconfig", path) as service:
+        until(lambda: service.health("by-plugin") == "Healthy", CHANGE_S, "it is asked")
         until(lambda: service.cluster("by-plugin")["external_uid"], CHANGE_S, "its namespace was read")
         assert {c["check"]: c["health"] for c in service.cluster("by-plugin")["checks"]} == {
             "apiserver": "Healthy",
@@ -245,6 +246,7 @@ def test_a_refused_token_is_a_credential_fact_and_the_next_one_heals_it(fleet: F
         assert apiserver["health"] == "Healthy"
         fleet.deliver(name)
         until(lambda: service.health(name) == "Healthy", 20, "the next token heals it")
+        until(lambda: not service.cluster(name)["pending"], 5, "it is written")
         mine = [c for c in service.history() if c["cluster_name"] == name]
         assert [c["to_health"] for c in mine if c["check"] == "apiserver"] == ["Healthy"]
         assert [c["to_health"] for c in mine if c["check"] == "credential"] == ["Healthy", "Unhealthy", "Healthy"]

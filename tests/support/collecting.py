@@ -15,7 +15,7 @@ from collector.recorder import Recorder
 from collector.rows import transition_from_row
 from collector.transition import Transition
 from store.migrate import STORE_MIGRATIONS, MigrationSet, migrate
-from store.pool import Database
+from store.pool import Database, Statements
 from store.sql import load_queries
 from validator.clock import HubClock
 from validator.health import HealthSettings
@@ -181,7 +181,7 @@ async def bench(fleet_database: Database) -> Bench:
     return bench
 
 
-async def committed(db: Database) -> list[Transition]:
+async def committed(db: Statements) -> list[Transition]:
     """All of history, oldest first."""
     rows = await db.fetch(QUERIES["history"], 1_000_000, 2**63 - 1)
     return [transition_from_row(dict(row)) for row in reversed(rows)]
@@ -191,9 +191,12 @@ async def flaws(db: Database, published: Iterable[Transition] = ()) -> list[str]
     """What is wrong with the ledger; nothing, if every committed change is there once and all agrees.
 
     The history of each check is a chain from Unknown, its versions grow, it ends where the check's state stands, and
-    what was published is in it.
+    what was published is in it. Read in one snapshot: a statement of a process that was killed may still be under way.
     """
-    history = await committed(db)
+    async with db.transaction() as tx:
+        await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        history = await committed(tx)
+        states = await tx.fetch("SELECT cluster_id, check_name, health, changes FROM check_states")
     found: list[str] = []
     chains: dict[tuple[UUID, str], list[Transition]] = {}
     for transition in history:
@@ -206,7 +209,7 @@ async def flaws(db: Database, published: Iterable[Transition] = ()) -> list[str]
                 found.append(f"{subject}: {one.to_health} is followed by {other.from_health} -> {other.to_health}")
             if one.changes >= other.changes:
                 found.append(f"{subject}: version {one.changes} is followed by {other.changes}")
-    for row in await db.fetch("SELECT cluster_id, check_name, health, changes FROM check_states"):
+    for row in states:
         chain = chains.pop((row["cluster_id"], row["check_name"]), [])
         last_health, last_changes = (chain[-1].to_health, chain[-1].changes) if chain else (Health.UNKNOWN, 0)
         if row["health"] != last_health or row["changes"] < last_changes:

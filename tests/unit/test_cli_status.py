@@ -69,8 +69,14 @@ def test_status_for_programs_has_the_fleet_and_what_needs_attention(hub: MadeUpH
 
 def test_a_pipe_gets_whole_lines_without_colours(hub: MadeUpHub, url: str) -> None:
     hub.put("x" * 300, hub.answer(Reason.NOT_READY, message="m" * 400))
+    without_width = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # pytest-xdist sets it
     output = subprocess.run(
-        [*MUSTER, "status", "--server", url], check=False, capture_output=True, text=True, timeout=20
+        [*MUSTER, "status", "--server", url],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env=without_width,
     ).stdout
     assert "\x1b" not in output
     assert "m" * 400 in output
