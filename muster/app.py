@@ -113,7 +113,8 @@ class App:
     """One instance of the service.
 
     The seams: `sources` (tests, the demo), `probing` and `observe` (benchmarks: how API servers are asked, and one more
-    taker of verdicts), `at` (tests kill the process at named points of the recorder).
+    taker of verdicts), `clock` and `at` (tests step the wall clock, and kill the process at named points of the
+    recorder).
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class App:
         *,
         probing: ApiServerSettings | None = None,
         observe: Sink = lambda _: None,
+        clock: HubClock | None = None,
         at: CrashPoint = lambda _: None,
     ) -> None:
         self._settings = settings
@@ -133,7 +135,7 @@ class App:
         self._observe = observe
         self._at = at
         self._cutting: asyncio.TimerHandle | None = None
-        self._clock = HubClock()
+        self._clock = clock or HubClock()
         self._schedule = ScheduleSettings(
             interval_s=settings.interval_s, timeout_s=settings.timeout_s, backoff_max_s=settings.backoff_max_s
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from muster.cli.client import Client
-from muster.cli.status import Picture
+from muster.cli.picture import Picture
 
 WIDTH, HEIGHT = 118, 30
 

@@ -12,10 +12,10 @@ from rich.text import Text
 from muster.cli.client import BadServer, Client, NotReachable, Refused
 from muster.cli.exits import Exit, fail
 from muster.cli.options import Output
+from muster.cli.picture import Picture
 from muster.cli.render import output as out
 from muster.cli.render.table import DIM
 from muster.cli.render.text import cut, span
-from muster.cli.status import Picture
 
 EVERY_S = 2.0
 

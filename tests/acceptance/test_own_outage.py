@@ -51,6 +51,6 @@ def test_reference_targets_that_do_not_answer_tell_the_same() -> None:
         with running_service("--static", fleet.source, "--reference", silent) as service:
             until(lambda: service.fleet()["guard"]["holding"], 8, "the guard holds the alerts")
             assert "None of the hub's 1 reference targets answers" in service.fleet()["guard"]["why"]
-            assert service.health("healthy-00001") == "Healthy"
+            until(lambda: service.health("healthy-00001") == "Healthy", 5, "health is what the answers say")
             fleet.set("refuse-00001", "healthy")
             until(lambda: not service.fleet()["guard"]["holding"], 10, "the guard lets go")

@@ -220,8 +220,13 @@ def running_service(
     shows it if the test failed.
     """
     with own_directory() as own:
-        options = (*options, "--data-dir", data_dir or own / "data")
-        options = (*options, "--listen", "127.0.0.1:0", "--interval", str(interval_s), "--timeout", str(timeout_s))
+        settings = {
+            "MUSTER_DATABASE_URL": database_url or "",
+            "MUSTER_DATA_DIR": str(data_dir or own / "data"),
+            "MUSTER_LISTEN": "127.0.0.1:0",
+            "MUSTER_INTERVAL_S": str(interval_s),
+            "MUSTER_TIMEOUT_S": str(timeout_s),
+        }
         log = own / "service.log"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
@@ -229,7 +234,7 @@ def running_service(
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
-                env=environment({"MUSTER_DATABASE_URL": database_url or "", **(environ or {})}),
+                env=environment({**settings, **(environ or {})}),
             )
         service = Service(process, log)
         try:
