@@ -54,7 +54,8 @@ class FleetSnapshot:
 
 def view(cluster: Cluster, states: States, now: float, *, pending: bool = False) -> ClusterView:
     """One cluster at `now`."""
-    checks = tuple(shown(states[check], now) for check in Check if check in states)
+    asked = [check for check in Check if check in states and not (check is Check.CREDENTIAL and _anonymous(cluster))]
+    checks = tuple(shown(states[check], now) for check in asked)
     rolled = rollup(cluster.lifecycle, checks)
     deciding = next((c.state for c in checks if c.state.check is rolled.check), None)
     age_s = None if deciding is None else max(0.0, now - deciding.received_at)
@@ -87,3 +88,8 @@ def assemble(views: Iterable[ClusterView], now: float) -> FleetSnapshot:
 
 def _worst_first(v: ClusterView) -> tuple[int, float, str, UUID]:
     return -SEVERITY[v.health], -(v.rollup.since or 0.0), v.cluster.name, v.cluster.id
+
+
+def _anonymous(cluster: Cluster) -> bool:
+    """Asked without a credential by now: what was known of a former one says nothing any more."""
+    return cluster.sighting is not None and cluster.sighting.credential is None

@@ -112,9 +112,9 @@ def raise_descriptor_limit() -> None:
 class App:
     """One instance of the service.
 
-    The seams: `sources` (tests, the demo), `probing` and `observe` (benchmarks: how API servers are asked, and one more
-    taker of verdicts), `clock` and `at` (tests step the wall clock, and kill the process at named points of the
-    recorder).
+    The seams: `sources` and `make_resolver` (tests, the demo), `probing` and `observe` (benchmarks: how API servers are
+    asked, and one more taker of verdicts), `clock` and `at` (tests step the wall clock, and kill the process at named
+    points of the recorder).
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class App:
         *,
         probing: ApiServerSettings | None = None,
         observe: Sink = lambda _: None,
+        make_resolver: Callable[[], CaresResolver] = CaresResolver,
         clock: HubClock | None = None,
         at: CrashPoint = lambda _: None,
     ) -> None:
@@ -133,6 +134,7 @@ class App:
             timeout_s=settings.timeout_s, read_timeout_s=settings.timeout_s / 2, read_every=settings.read_every
         )
         self._observe = observe
+        self._make_resolver = make_resolver
         self._at = at
         self._cutting: asyncio.TimerHandle | None = None
         self._clock = clock or HubClock()
@@ -277,7 +279,7 @@ class App:
 
         engine = Engine(self._schedule, sink, clock)
         keeper = CredentialKeeper(clock)
-        resolver = CaresResolver()
+        resolver = self._make_resolver()
         dialer = Dialer(resolver, TlsContexts(), StageDeadlines())
 
         def make_probe(cluster: Cluster) -> ApiServerProbe:

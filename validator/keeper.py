@@ -38,7 +38,7 @@ class CredentialKeeper:
     def want(self, source: CredentialSource, then: Callable[[], None]) -> None:
         """Have `source` fetched soon and `then` called after it, well or ill. Costs nothing when repeated."""
         last = self._fetched.get(source)
-        if last and self._clock.now() - last[0] < AGAIN_AFTER_S:
+        if last and 0 <= self._clock.now() - last[0] < AGAIN_AFTER_S:  # below 0 the clock was set back
             return
         waiting = self._wanted.get(source)
         if waiting is None:

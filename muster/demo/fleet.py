@@ -14,6 +14,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -91,11 +92,13 @@ class SimulatedFleet:
         labels: Mapping[str, str] | None = None,
         address: str | None = None,
         family_of: str | None = None,
+        by_name: bool = False,
     ) -> SimulatedCluster:
         """Open one more cluster, at the next free address unless one is given.
 
         `family_of` names a cluster of which this is the other address family: same CA, UID, tokens, port and DNS name,
-        for a resolver that knows its `dns_name` by both addresses, but with a behaviour of its own. Raises ValueError
+        for a resolver that knows its `dns_name` by both addresses, but with a behaviour of its own. `by_name` sends
+        clients to that name. Raises ValueError
         for a bad or taken name and an unknown behaviour, OSError where the address can't be had.
         """
         if name in self._sites or not _NAME.fullmatch(name):
@@ -105,6 +108,7 @@ class SimulatedFleet:
             address = address or self._take_address()
             await self._doors.set(address, behaviour.door)
             site = self._new_site(name, address, behaviour, labels or {}, family_of)
+            site.cluster = replace(site.cluster, by_name=by_name)
             self._sites[name] = self._by_address[address] = site
         return site.cluster
 

@@ -2,7 +2,8 @@
 
 `python -m muster.demo.process --help` says how to start it. It answers on stdout, a JSON line each: first
 
-    {"ready": true, "source": FILE, "clusters": [{"name": …, "server": …, "uid": …, "behaviour": …}, …]}
+    {"ready": true, "source": FILE, "dns_port": PORT,
+     "clusters": [{"name": …, "server": …, "uid": …, "behaviour": …}, …]}
 
 then one line for each line on stdin: `{"id": …, "at": SECONDS}` (CLOCK_MONOTONIC, the same in every process of the
 machine) or `{"id": …, "error": TEXT}`; the id is the command's own, if it has one. Commands:
@@ -29,6 +30,7 @@ from typing import Any
 
 import uvloop
 
+from muster.demo.dns import Trouble, name_server
 from muster.demo.dying import die_with
 from muster.demo.fleet import SimulatedFleet
 from muster.demo.script import Act, Change, timeline
@@ -121,6 +123,7 @@ async def _run(options: argparse.Namespace) -> None:
         plot = timeline(options.seed, options.clusters, options.dead)
         for member in plot.members:
             await fleet.add(member.name, plot.initial[member.name], labels=member.labels)
+        records = await _add_named(fleet) if options.clusters else {}
         for count, behaviour in options.group:
             for number in range(1, count + 1):
                 await fleet.add(f"{behaviour.replace(':', '-').replace('.', '-')}-{number:05d}", behaviour)
@@ -128,12 +131,25 @@ async def _run(options: argparse.Namespace) -> None:
             fleet.warm()
         fleet.write_static_source(source)
         gc.freeze()  # or a full collection over 10,000 clusters would hold every answer for 0.1 s
-        _say({"ready": True, "source": str(source), "clusters": _summary(fleet)})
-        async with asyncio.TaskGroup() as group:
+        async with name_server(records) as names, asyncio.TaskGroup() as group:
+            _say({"ready": True, "source": str(source), "dns_port": names.port, "clusters": _summary(fleet)})
             story = group.create_task(control.follow(plot.changes), name="plot") if options.clusters else None
             await _until_told_to_stop(control)
             if story is not None:
                 story.cancel()
+
+
+async def _add_named(fleet: SimulatedFleet) -> dict[str, tuple[str, ...] | Trouble]:
+    """Add the plot's clusters that go by a name, and give what its name server says of them.
+
+    Three can't be found; of the fourth the IPv6 address is dead (where the machine has IPv6; else it is simply well).
+    """
+    records: dict[str, tuple[str, ...] | Trouble] = {}
+    troubles = (Trouble.NXDOMAIN, Trouble.SERVFAIL, Trouble.HANG, None)
+    for number, trouble in enumerate(troubles, 1):
+        cluster = await fleet.add(f"named-westeurope-{number:02d}", by_name=True, labels={"tenant": "named"})
+        records[cluster.dns_name] = trouble or (cluster.address, "::1")
+    return records
 
 
 async def _until_told_to_stop(control: FleetControl) -> None:

@@ -46,6 +46,8 @@ class RunningFleet:
         """For readings of its CPU and memory from outside."""
         self.source = Path(ready["source"])
         """The static source's file."""
+        self.dns_port: int = ready["dns_port"]
+        """UDP port on 127.0.0.1 of a name server that knows the clusters that go by name."""
         self.clusters: Mapping[str, RunningCluster] = {row["name"]: RunningCluster(**row) for row in ready["clusters"]}
 
     async def set_behaviour(self, name: str, behaviour: str) -> float:

@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -21,6 +22,7 @@ from muster.demo.running import running_fleet
 from muster.logs import configure_logs
 from muster.settings import Settings
 from muster.sources import make_sources
+from validator.net.resolver import CaresResolver
 
 INTERVAL_S = 3.0
 TIMEOUT_S = 2.0
@@ -67,8 +69,9 @@ async def _serve(options: argparse.Namespace) -> int:
             clusters=options.clusters,
             dead=options.dead,
             shared_listener=options.clusters >= SHARED_LISTENER_FROM,
-        ):
-            return await App(settings, make_sources(settings)).run(_say_ready)
+        ) as fleet:
+            resolver = partial(CaresResolver, ["127.0.0.1"], fleet.dns_port)
+            return await App(settings, make_sources(settings), make_resolver=resolver).run(_say_ready)
 
 
 def _say_ready(url: str) -> None:

@@ -32,13 +32,17 @@ class SimulatedCluster:
     uid: str
     """UID of its kube-system namespace."""
     dns_name: str
-    """A name that its certificate is good for; no name server knows it but a test's own."""
+    """A name that its certificate is good for; no name server knows it but the demo's or a test's own."""
     behaviour: Behaviour
     labels: Mapping[str, str]
+    by_name: bool = False
+    """Whether its clients go by the name and not by the address."""
 
     @property
     def host(self) -> str:
-        """Its address as it stands in a URL."""
+        """Its address or name as it stands in a URL."""
+        if self.by_name:
+            return self.dns_name
         return f"[{self.address}]" if ":" in self.address else self.address
 
     @property

@@ -206,7 +206,9 @@ def test_hanging_plugins_delay_no_probe_and_are_not_left_behind(tmp_path: Path, 
     path = write(tmp_path / "config", kubeconfig(*contexts, live))
     with running_service("--kubeconfig", path) as service:
         until(lambda: service.health("live") == "Healthy", CHANGE_S, "the live one is asked")
-        until(lambda: service.fleet()["counts"]["Healthy"] >= 4, CHANGE_S, "the others answer, whatever their plugins do")
+        until(
+            lambda: service.fleet()["counts"]["Healthy"] >= 4, CHANGE_S, "the others answer, whatever their plugins do"
+        )
         running = until(lambda: plugins(script), 5, "plugins hang")
         until(lambda: asked(service), 5, "all are asked on time")
         assert service.fleet()["lanes"]["live"]["lateness_p99_s"] < 0.5

@@ -23,11 +23,11 @@ import uvloop
 import yaml
 
 from muster.demo.behaviours import BEHAVIOURS
+from muster.demo.dns import LOOPBACK, Records, Trouble, name_server
 from muster.demo.fleet import SimulatedFleet
 from muster.demo.running import FleetError, RunningFleet, running_fleet
 from muster.demo.site import SimulatedCluster
 from tests.support import servers
-from tests.support.dns import LOOPBACK, Records, Trouble, name_server
 from tests.support.servers import CONNECT, DONE, HTTP, TLS, Asked, Client, ask, need_ipv6
 
 fleet = servers.fleet

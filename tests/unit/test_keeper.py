@@ -125,6 +125,16 @@ async def test_a_source_that_stays_broken_is_fetched_once_in_ten_seconds(
     assert told.times == 3
 
 
+async def test_a_clock_that_is_set_back_by_an_hour_stops_no_fetch(keeper: CredentialKeeper, clock: FakeClock) -> None:
+    source, told = RenewableCredential(BROKEN, GOOD), Told()
+    keeper.want(source, told)
+    await settle()
+    clock.advance(-3600)
+    keeper.want(source, told)
+    await settle()
+    assert source.current(clock.now()) is GOOD
+
+
 async def test_a_token_that_is_refused_again_and_again_makes_no_storm(
     keeper: CredentialKeeper, clock: FakeClock
 ) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.support.dns import LOOPBACK, NameServer, Records, Trouble, name_server
+from muster.demo.dns import LOOPBACK, NameServer, Records, Trouble, name_server
 from tests.support.loops import on_both_loops
 from validator.net.failure import ProbeFailure
 from validator.net.resolver import MAX_ADDRESSES, CaresResolver, is_literal

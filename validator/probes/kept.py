@@ -47,7 +47,7 @@ class KeptConnection:
 
     def old(self, now: float) -> bool:
         """Whether its time has come: to see changes of DNS, certificate and routes."""
-        return now - self._opened_at >= self._lifetime_s
+        return not 0 <= now - self._opened_at < self._lifetime_s  # below 0 the clock was set back
 
     def good(self, certificate: ClientCertificate | None, now: float, ask: int) -> bool:
         """Whether this ask may use it. Never renewed in the middle of an ask unless the peer has gone."""

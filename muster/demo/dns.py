@@ -1,4 +1,4 @@
-"""A name server on loopback with scripted answers, for `aiodns.DNSResolver(nameservers=["127.0.0.1"], udp_port=…)`.
+"""A name server on loopback with scripted answers: for the demo's clusters that go by name, and for tests.
 
 By hand because it needs so little: A and AAAA over UDP, one question a packet, no compression but a pointer to the
 question. No TCP: resolvers come that way only after a truncated answer, and there is none.
