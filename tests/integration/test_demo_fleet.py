@@ -458,7 +458,7 @@ async def test_a_command_that_was_given_up_does_not_upset_the_next(tmp_path: Pat
 async def test_the_plot_plays_by_itself(tmp_path: Path) -> None:
     async with running_fleet(tmp_path, seed=1, clusters=30, dead=0.3) as running:
         behaviours = [cluster.behaviour for cluster in running.clusters.values()]
-        assert len(behaviours) == 30
+        assert len(behaviours) == 30 + 4  # and those that go by name
         assert sum(name != "healthy" for name in behaviours) >= 9
         assert len(clusters_of(running)) == 30
 
