@@ -460,7 +460,7 @@ async def test_the_plot_plays_by_itself(tmp_path: Path) -> None:
         behaviours = [cluster.behaviour for cluster in running.clusters.values()]
         assert len(behaviours) == 30 + 4  # and those that go by name
         assert sum(name != "healthy" for name in behaviours) >= 9
-        assert len(clusters_of(running)) == 30
+        assert len(clusters_of(running)) == 34
 
 
 async def test_a_fleet_that_cannot_start_says_so(tmp_path: Path) -> None:
