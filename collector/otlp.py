@@ -60,12 +60,21 @@ class OtlpSender:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
             while True:
                 await asyncio.sleep(self._every_s)
-                result, why = await self._send(session, await collect())
+                result, why = await self._export(session, collect)
                 count(result)
                 if result is not self._last:
                     say = _log.info if result is Export.SENT else _log.warning
                     say("metrics export", result=result, endpoint=self._where, why=why)
                 self._last = result
+
+    async def _export(
+        self, session: aiohttp.ClientSession, collect: Callable[[], Awaitable[bytes]]
+    ) -> tuple[Export, str]:
+        try:
+            body = await collect()
+        except Exception as defect:  # noqa: BLE001 - telemetry of itself must not end the service
+            return Export.FAILED, f"{type(defect).__name__} while collecting"
+        return await self._send(session, body)
 
     async def _send(self, session: aiohttp.ClientSession, body: bytes) -> tuple[Export, str]:
         try:

@@ -1,4 +1,4 @@
-"""`muster run` with a wall clock that SIGUSR1 steps an hour ahead and SIGUSR2 an hour back; settings from `MUSTER_*`."""
+"""`muster run` with a wall clock that SIGUSR1 sets an hour ahead and SIGUSR2 an hour back; `MUSTER_*` are its settings."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -215,6 +216,22 @@ class TestFamilies:
     ) -> None:
         cluster = await both_families(fleet, "refuse", "refuse")
         assert (await by_name(cluster, *(NO_ROUTE, "::1")[::order]).failure()).reason is Reason.CONNECTION_REFUSED
+
+    @pytest.mark.parametrize("dead", ["refuse", "full-backlog"])
+    async def test_one_dead_address_of_two_is_no_outage(self, fleet: SimulatedFleet, dead: str) -> None:
+        cluster, other = await fleet.add("one"), await fleet.add("other", dead)
+        dial = by_name(cluster, other.address, cluster.address)
+        assert await dial.run() == b"ok"
+        assert (dial.trace.dead_family, dial.trace.address) == ("", cluster.address)
+
+    async def test_where_all_addresses_are_dead_the_first_failure_is_told_within_the_deadline(
+        self, fleet: SimulatedFleet
+    ) -> None:
+        refused, silent = await fleet.add("one", "refuse"), await fleet.add("other", "full-backlog")
+        began = time.monotonic()
+        failure = await by_name(refused, refused.address, silent.address).failure()
+        assert (failure.reason, failure.unanswered) == (Reason.CONNECTION_REFUSED, True)
+        assert time.monotonic() - began < QUICK.connect_s + 0.5
 
     async def test_no_route_at_all_is_network_unreachable(self, fleet: SimulatedFleet) -> None:
         failure = await by_name(await fleet.add("one"), NO_ROUTE).failure()

@@ -38,6 +38,7 @@ from validator.reasons import Health, Reason
 from validator.schedule import Lane, ScheduleSettings
 
 ALLOWANCE_S = 73.0
+SOME_CLUSTER = UUID(int=1)
 NO_DATABASE = cast("Database", None)  # nothing here reads or writes
 
 
@@ -409,6 +410,7 @@ async def exporting(service: Service, endpoint: str, **settings: Any) -> AsyncIt
         metrics.close()
 
 
+@pytest.mark.timeout(10)
 class TestOtlp:
     async def test_sends_what_the_page_shows(self, service: Service, collector: Collector) -> None:
         cluster = service.cluster(1)

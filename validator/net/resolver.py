@@ -18,7 +18,7 @@ from validator.net.failure import ProbeFailure
 from validator.reasons import Reason
 
 MAX_ADDRESSES = 16
-"""More addresses than this for one name are cut off: an attempt is made at the first of each family only."""
+"""More addresses than this for one name are cut off: each gets a share of the stage's time."""
 
 _NOT_FOUND = {aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_EBADNAME, aiodns.error.ARES_ENONAME}
 _TIMED_OUT = {aiodns.error.ARES_ETIMEOUT, aiodns.error.ARES_ECONNREFUSED}

@@ -29,6 +29,7 @@ from validator.probes.kept import KeptConnection
 from validator.probes.readings import HEALTH_PATHS, NAMESPACE_PATH, Standing
 from validator.probes.settings import ApiServerSettings
 from validator.reasons import REASONS, Health, Reason, Stage
+from validator.repeated import without_token
 
 
 class ApiServerProbe:
@@ -75,16 +76,18 @@ class ApiServerProbe:
         self._asks += 1
         until = asyncio.get_running_loop().time() + self._settings.timeout_s
         credential = self._credential_in_hand()
+        token = credential.token if credential else None
         seen: dict[str, Any] = {}
         facts: list[Fact] = []
         try:
             await self._question(credential, until, seen, facts)
         except ProbeFailure as failure:
             facts.append(self._failed(failure, seen))
-            answer = Answer(tuple(facts), unanswered=failure.unanswered, retry_after_s=failure.retry_after_s)
+            told = without_token(facts, token)
+            answer = Answer(told, unanswered=failure.unanswered, retry_after_s=failure.retry_after_s)
         else:
             facts.append(self._passed(seen))
-            answer = Answer(tuple(facts))
+            answer = Answer(without_token(facts, token))
         if self._kept is not None and not self._kept.connection.usable:
             self._drop()
         return answer
