@@ -33,6 +33,8 @@ class Seen:
     outcome: str
     lateness_s: float
     skipped: int
+    took_s: float
+    """From the moment the slot was held."""
 
 
 @dataclass(slots=True)

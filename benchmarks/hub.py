@@ -1,6 +1,6 @@
 """The whole service as a child process of a benchmark: `muster run`, and one more taker of verdicts.
 
-Verdicts are written to stdout as JSON lists: `[monotonic_s, name, check, lane, outcome, lateness_s, skipped]`.
+Verdicts are written to stdout as JSON lists: `[monotonic_s, name, check, lane, outcome, lateness_s, skipped, took_s]`.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def main() -> int:
                 v.outcome,
                 v.lateness_s,
                 v.skipped_ticks,
+                v.duration_s,
             ]
             for v in verdicts
         ]

@@ -51,6 +51,7 @@ from validator.guard import GuardSettings, shift
 from validator.health import HealthSettings
 from validator.keeper import CredentialKeeper
 from validator.model import Verdict
+from validator.net.descriptors import RESERVED
 from validator.net.dialer import Dialer, StageDeadlines
 from validator.net.resolver import CaresResolver
 from validator.net.tls import TlsContexts
@@ -136,6 +137,7 @@ class App:
         self._observe = observe
         self._make_resolver = make_resolver
         self._at = at
+        self._too_few_descriptors = False
         self._cutting: asyncio.TimerHandle | None = None
         self._clock = clock or HubClock()
         self._schedule = ScheduleSettings(
@@ -303,7 +305,7 @@ class App:
             clock,
             make_probe=make_probe,
             identity_allowance_s=2.1 * settings.interval_s * settings.read_every + settings.timeout_s,
-            on_change=partial(_warn_of_descriptors, engine),
+            on_change=partial(self._warn_of_descriptors, engine),
         )
         guarding = GuardSettings(interval_s=settings.interval_s)
         self.hub.leading = leading = Leading(inventory, recorder, engine, history)
@@ -331,6 +333,17 @@ class App:
         if self.hub.leading is not None:
             self.hub.leading.guard = shift(self.hub.leading.guard, step_s)
 
+    def _warn_of_descriptors(self, engine: Engine) -> None:
+        """A kept connection for every target and a new one for every slot have to fit. Said when it begins."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        needed = len(engine) + sum(lane.slots for lane in engine.lanes.values()) + RESERVED
+        too_few = needed > limit
+        if too_few and not self._too_few_descriptors:
+            _log.warning(
+                "too few file descriptors", limit=limit, needed=needed, remedy="raise ulimit -n or LimitNOFILE"
+            )
+        self._too_few_descriptors = too_few
+
     def _publish(self, transition: Transition) -> None:
         """A change is committed: tell the log. Edges, not ticks."""
         _log.info(
@@ -350,14 +363,6 @@ _PACKAGES = {"store": store, "collector": collector}
 def _name(inventory: Inventory, cluster_id: UUID) -> str:
     cluster = inventory.clusters.get(cluster_id)
     return str(cluster_id) if cluster is None else cluster.name
-
-
-def _warn_of_descriptors(engine: Engine) -> None:
-    """A kept connection for every target and a new one for every slot have to fit."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    needed = len(engine) + sum(lane.slots for lane in engine.lanes.values()) + 100
-    if needed > limit:
-        _log.warning("too few file descriptors", limit=limit, needed=needed, remedy="raise ulimit -n or LimitNOFILE")
 
 
 async def _hold(leadership: Leadership) -> NoReturn:

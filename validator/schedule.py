@@ -109,14 +109,19 @@ def allowance_s(settings: ScheduleSettings, effective_period_s: float) -> float:
     return settings.allowance_factor * effective_period_s + settings.timeout_s
 
 
+SPARE_SLOTS = 64
+"""Beyond what the law asks for: hastened asks, and a few at once by chance."""
+
+
 def live_slots(fleet: int, settings: ScheduleSettings, descriptors: int) -> int:
     """Size of the live lane: enough that even if every target used its whole timeout, none would wait.
 
-    By the shared-slot law (N >= C * period / timeout stalls C slots), that is fleet x timeout / interval. Never more
-    than half the descriptors; at least 64, so that a small fleet's burst (a reload, a recovery) is not queued.
+    By the shared-slot law (N >= C * period / timeout stalls C slots), that is fleet x timeout / period, with the period
+    of the first round, which is the shortest: a fleet that starts with everything dead is the worst case. Never more
+    than half the descriptors.
     """
-    needed = math.ceil(fleet * settings.timeout_s / settings.interval_s)
-    return max(1, min(max(64, needed), descriptors // 2))
+    needed = math.ceil(fleet * settings.timeout_s / (settings.interval_s * FIRST_ROUND)) + SPARE_SLOTS
+    return max(1, min(needed, descriptors // 2))
 
 
 def dead_slots(fleet: int, settings: ScheduleSettings, descriptors: int) -> int:

@@ -259,11 +259,11 @@ class TestLanes:
         assert (engine.lanes[Lane.LIVE].slots, engine.lanes[Lane.DEAD].slots) == (64, 32)
         for number in range(3000):
             engine.add(UUID(int=number), "cluster", ScriptedProbe())
-        assert (engine.lanes[Lane.LIVE].slots, engine.lanes[Lane.DEAD].slots) == (1000, 250)
+        assert (engine.lanes[Lane.LIVE].slots, engine.lanes[Lane.DEAD].slots) == (1241, 310)
         assert len(engine) == 3000
         for number in range(2700):
             engine.remove(UUID(int=number))
-        assert (engine.lanes[Lane.LIVE].slots, len(engine)) == (100, 300)
+        assert (engine.lanes[Lane.LIVE].slots, len(engine)) == (182, 300)
 
 
 async def live_lateness_beside(hung: After) -> list[float]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from validator.credentials import ClientCertificate
 from validator.model import Endpoint
+from validator.net.descriptors import room_for_a_probe
 from validator.net.failure import ProbeFailure, connect_failure
 from validator.net.http1 import HttpConnection
 from validator.net.proxy import open_tunnel
@@ -195,6 +196,8 @@ class Dialer:
 
     async def _attempt(self, address: str, port: int, deadline_s: float) -> tuple[asyncio.Transport, HttpConnection]:
         where = f"{address}:{port}"
+        if not room_for_a_probe():
+            raise ProbeFailure(Reason.HUB_OUT_OF_DESCRIPTORS, f"no file descriptor is left for a socket to {where}")
         try:
             async with asyncio.timeout(deadline_s):
                 return await asyncio.get_running_loop().create_connection(HttpConnection, address, port)
