@@ -1,4 +1,4 @@
-"""`muster run` with a wall clock that SIGUSR1 sets an hour ahead and SIGUSR2 an hour back; `MUSTER_*` are its settings."""
+"""`muster run` with a wall clock that SIGUSR1 sets an hour ahead and SIGUSR2 an hour back; set by `MUSTER_*`."""
 
 from __future__ import annotations
 
