@@ -86,7 +86,7 @@ async def measure(dead: int, kinds: tuple[str, ...], duration_s: float, revive_a
 
 async def main(*, quick: bool) -> None:
     kinds = KINDS[1:2] if quick else KINDS
-    duration_s, revive_after_s = (18.0, 9.0) if quick else (150.0, 60.0)
+    duration_s, revive_after_s = (20.0, 6.0) if quick else (150.0, 60.0)
     print(f"{machine()}; interval {INTERVAL_S:.0f} s, timeout {TIMEOUT_S:.0f} s, dead: {', '.join(kinds)}", flush=True)
     runs = [await measure(dead, kinds, duration_s, revive_after_s) for dead in ((0, 1800) if quick else (0, 200, 1800))]
     calm, worst = runs[0], runs[-1]
