@@ -49,6 +49,7 @@ def test_the_hub_says_so_of_itself_and_recovers_when_there_are_enough(few: list[
         assert len(service.events("too few file descriptors")) == 1, "edges, not ticks"
 
         assert {c["to_health"] for c in service.history()} <= {"Healthy", "Unknown"}, "no cluster is blamed"
+
         for name in list(fleet.clusters)[20:]:
             fleet.remove(name)
         until(lambda: service.fleet()["counts"]["Healthy"] == 21, 15, "all that are left are asked")
