@@ -25,7 +25,6 @@ import structlog
 import uvloop
 
 import collector
-import store
 from collector.cluster import Cluster
 from collector.history import History
 from collector.inventory import Inventory
@@ -33,15 +32,15 @@ from collector.metrics import FleetMetrics
 from collector.recorder import CrashPoint, Recorder
 from collector.transition import Transition
 from muster.api.server import ApiServer
+from muster.ending import ENDING, Ending, Stopped
 from muster.guarding import watch_guard
 from muster.hub import Hub, Leading, Role
 from muster.intake import Intake
 from muster.settings import Settings
 from muster.sources import make_sources
-from store.embedded import EmbeddedPostgres
+from muster.storage import database_url, open_database
 from store.errors import StoreError, StoreUnavailable
 from store.leader import Leadership
-from store.migrate import MigrationSet, migrate
 from store.pool import Database
 from store.sql import load_queries
 from validator.clock import HubClock
@@ -61,34 +60,17 @@ from validator.schedule import ScheduleSettings
 
 _log = structlog.get_logger(__name__)
 
-SCHEMA_VERSION = 1
-"""What this code can work with: it refuses a database whose schema asks for more."""
-
 LEADER_LOCK = 0x6D757374  # "must"
 """Key of the advisory lock that the leader holds."""
 
-ENDING = (signal.SIGTERM, signal.SIGINT)
-"""Signals that end the service in order."""
-
 LAST_FLUSH_S = 2.5
 """Of the 5 s in which the service has to be gone after SIGTERM."""
-
-CUT_OFF_S = 4.2
-"""After the signal: what waits for a database that hangs is cut off then. Each part is bounded, but not their sum."""
-CUT_OFF_AGAIN_S = 0.1
-
-START_AGAIN_S = 2.0
-"""Between two attempts to start the embedded PostgreSQL again."""
 
 HOUSEKEEPING_EVERY_S = 3600.0
 
 
 class SteppedDown(Exception):  # noqa: N818 - not an error
     """Another instance leads now."""
-
-
-class Stopped(Exception):  # noqa: N818 - not an error
-    """A signal asked us to end."""
 
 
 def serve(settings: Settings) -> int:
@@ -138,7 +120,7 @@ class App:
         self._make_resolver = make_resolver
         self._at = at
         self._too_few_descriptors = False
-        self._cutting: asyncio.TimerHandle | None = None
+        self._ending = Ending(self._stopping)
         self._clock = clock or HubClock()
         self._schedule = ScheduleSettings(
             interval_s=settings.interval_s, timeout_s=settings.timeout_s, backoff_max_s=settings.backoff_max_s
@@ -148,16 +130,9 @@ class App:
 
     async def run(self, ready: Callable[[str], None] = lambda _: None) -> int:
         """Serve until a signal; `ready` is told the API's URL. Gives the exit code, having said what went wrong."""
-        try:
+        with self._ending:
             return await self._run(ready)
-        except asyncio.CancelledError:
-            if self.hub.role is not Role.STOPPING:
-                raise
-            _log.warning("cut off: the database hangs", after_s=CUT_OFF_S)
-            return 0
-        finally:
-            if self._cutting is not None:
-                self._cutting.cancel()
+        return 0  # cut off
 
     async def _run(self, ready: Callable[[str], None]) -> int:
         code = 0
@@ -174,7 +149,7 @@ class App:
             _log.info("listening", url=api.url)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._until_signal(), name="signals")
+                    tasks.create_task(self._ending.wait(), name="signals")
                     tasks.create_task(self.metrics.run(), name="otlp")
                     tasks.create_task(self._serve(tasks, cleanup), name="serve")
             except* Stopped:
@@ -184,27 +159,11 @@ class App:
                 code = 1
         return code
 
-    async def _until_signal(self) -> NoReturn:
-        """The handlers stay until the loop is closed: a second signal while we stop must do no harm."""
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        for number in ENDING:
-            loop.add_signal_handler(number, stop.set)
-        await stop.wait()
-        self.hub.role = Role.STOPPING
-        self._cutting = loop.call_later(CUT_OFF_S, self._cut_off, loop)
-        raise Stopped
-
-    def _cut_off(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Cancel whatever still waits, again and again: what is cancelled may wait anew while it cleans up."""
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        self._cutting = loop.call_later(CUT_OFF_AGAIN_S, self._cut_off, loop)
-
     # -- waiting
 
     async def _serve(self, tasks: asyncio.TaskGroup, cleanup: AsyncExitStack) -> NoReturn:
-        url = await self._database_url(tasks, cleanup)
-        db = await self._open(url)
+        url = await database_url(self._settings, tasks, cleanup, self._stand_by)
+        db = await open_database(url, self._wait)
         cleanup.push_async_callback(db.close)
         leadership = Leadership(url, LEADER_LOCK, holder=f"{socket.gethostname()}:{os.getpid()}")
         cleanup.push_async_callback(leadership.close)
@@ -218,35 +177,13 @@ class App:
                 self._wait(str(errors.exceptions[0]))
                 await asyncio.sleep(1.0)
 
-    async def _database_url(self, tasks: asyncio.TaskGroup, cleanup: AsyncExitStack) -> str:
-        """The user's database, or the embedded one, started and from now on kept running."""
-        if self._settings.database_url is not None:
-            return self._settings.database_url.get_secret_value()
-        embedded = EmbeddedPostgres(self._settings.data_dir)
-        url = await embedded.start(on_wait=self._stand_by)
-        cleanup.push_async_callback(embedded.stop)
-        tasks.create_task(_keep_running(embedded), name="embedded-postgres")
-        return url
-
-    async def _open(self, url: str) -> Database:
-        """Wait for the database and bring its schema up to date. Raises `StoreRefused` when waiting would not help."""
-        sets = [MigrationSet(name, Path(package.__path__[0]) / "migrations") for name, package in _PACKAGES.items()]
-        while True:
-            try:
-                db = await Database.open(url)
-                applied = await migrate(db, sets, SCHEMA_VERSION)
-            except StoreUnavailable as error:
-                self._wait(error.message)
-                await asyncio.sleep(1.0)
-                continue
-            if applied:
-                _log.info("schema migrated", applied=applied)
-            return db
-
     def _wait(self, cause: str) -> None:
         if cause != self.hub.waiting_for:
             _log.info("waiting", cause=cause)
         self.hub.waiting_for = cause
+
+    def _stopping(self) -> None:
+        self.hub.role = Role.STOPPING
 
     def _stand_by(self, cause: str) -> None:
         self.hub.role = Role.STANDBY
@@ -357,9 +294,6 @@ class App:
         )
 
 
-_PACKAGES = {"store": store, "collector": collector}
-
-
 def _name(inventory: Inventory, cluster_id: UUID) -> str:
     cluster = inventory.clusters.get(cluster_id)
     return str(cluster_id) if cluster is None else cluster.name
@@ -373,27 +307,6 @@ async def _hold(leadership: Leadership) -> NoReturn:
         if not await leadership.regain():
             raise SteppedDown
         _log.info("leadership regained")
-
-
-async def _keep_running(embedded: EmbeddedPostgres) -> NoReturn:
-    """Start our PostgreSQL again when it dies under us.
-
-    What keeps it from starting (a full disk) is waited for: the picture goes on from memory, and would end with us.
-    """
-    while True:
-        cause = await embedded.exited()
-        _log.error("the embedded PostgreSQL has died; starting it again", cause=cause)
-        told: type[StoreError] | None = None  # not the text, which has the time in it
-        pause_s = 0.5
-        while embedded.pid is None:
-            await asyncio.sleep(pause_s)
-            pause_s = START_AGAIN_S
-            try:
-                await embedded.start(on_wait=lambda cause: _log.info("waiting", cause=cause))
-            except StoreError as error:
-                if type(error) is not told:
-                    _log.error("the embedded PostgreSQL does not start", error=error.message)
-                told = type(error)
 
 
 async def _keep_house(history: History, clock: HubClock, retention_days: int) -> NoReturn:

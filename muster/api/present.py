@@ -54,7 +54,7 @@ def maybe_instant(seconds: float | None) -> datetime | None:
 # -- the fleet
 
 
-async def fleet(hub: Hub, leading: Leading, picture: FleetSnapshot) -> schemas.Fleet:
+async def fleet(hub: Hub, leading: Leading, picture: FleetSnapshot, generation: int) -> schemas.Fleet:
     """The fleet in numbers."""
     reasons: Counter[str] = Counter()
     lateness: dict[Lane, list[float]] = {lane: [] for lane in Lane}
@@ -66,6 +66,7 @@ async def fleet(hub: Hub, leading: Leading, picture: FleetSnapshot) -> schemas.F
     problems = hub.source_problems()
     guard, lanes = leading.guard, leading.engine.lanes
     return schemas.Fleet(
+        generation=generation,
         now=instant(picture.now),
         version=hub.version,
         role=hub.role,
@@ -140,6 +141,7 @@ def _common(view: ClusterView) -> dict[str, Any]:
         "age_s": _rounded(view.age_s),
         "flapping": rollup.flapping,
         "pending": view.pending,
+        "pause": None,
     }
 
 

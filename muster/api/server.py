@@ -6,12 +6,14 @@ import asyncio
 import ipaddress
 import os
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from muster.api.machines import RenderMetrics
 from muster.api.problems import Handler, Kind, ProblemError, problems
-from muster.api.routes import RenderMetrics, Routes
+from muster.api.routes import route_table
 from muster.hub import Hub
 from validator.health import HealthSettings
 
@@ -56,7 +58,9 @@ class ApiServer:
         self._host = host
         self._port = port
         app = web.Application(middlewares=[problems, only_our_names], client_max_size=MAX_BODY_BYTES)
-        app.add_routes(Routes(hub, render_metrics, health).table())
+        for route in route_table(hub, render_metrics, health):
+            add = app.router.add_get if route.method == "GET" else partial(app.router.add_route, route.method)
+            add(route.path, route.handler)
         app.on_response_prepare.append(_add_headers)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_S)
 

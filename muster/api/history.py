@@ -1,0 +1,68 @@
+"""Committed changes of health."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from muster.access.roles import Role
+from muster.api import present, schemas
+from muster.api.answers import json_list
+from muster.api.names import Names, as_uuid
+from muster.api.picture import Pictures
+from muster.api.problems import Kind
+from muster.api.queries import TransitionsQuery, read_query
+from muster.api.table import Route
+
+
+class HistoryReads:
+    """Handlers on one hub."""
+
+    def __init__(self, pictures: Pictures, names: Names) -> None:
+        self._pictures = pictures
+        self._names = names
+
+    def routes(self) -> list[Route]:
+        """Its rows of the route table."""
+        away = (Kind.NOT_LEADING, Kind.STORE_UNAVAILABLE)
+        return [
+            Route(
+                "GET",
+                "/api/v1/clusters/{cluster}/history",
+                self.cluster_history,
+                Role.VIEWER,
+                "Changes of one cluster's health, newest first",
+                schemas.TransitionPage,
+                TransitionsQuery,
+                problems=(*away, Kind.CLUSTER_NOT_FOUND, Kind.AMBIGUOUS_CLUSTER),
+            ),
+            Route(
+                "GET",
+                "/api/v1/transitions",
+                self.transitions,
+                Role.VIEWER,
+                "Changes of health, newest first",
+                schemas.TransitionPage,
+                TransitionsQuery,
+                problems=away,
+            ),
+        ]
+
+    async def cluster_history(self, request: web.Request) -> web.Response:
+        """Transitions of one cluster, newest first; by its id also of one that has left the fleet."""
+        return await self._transitions(request, request.match_info["cluster"])
+
+    async def transitions(self, request: web.Request) -> web.Response:
+        """Transitions of all clusters, newest first."""
+        return await self._transitions(request, None)
+
+    async def _transitions(self, request: web.Request, name: str | None) -> web.Response:
+        query = read_query(TransitionsQuery, request.query)
+        history = self._pictures.leading().history
+        cluster_id = None if name is None else (as_uuid(name) or await self._names.find(name))
+        changes = await history.page(cluster_id, query.limit, query.before)
+        head = schemas.TransitionPage(next=changes[-1].id if len(changes) == query.limit else None, transitions=())
+        return await json_list(head, changes, present.transition, _TRANSITIONS)
+
+
+_TRANSITIONS = TypeAdapter(list[schemas.Transition])

@@ -1,0 +1,76 @@
+"""What the API answers and takes: one class a document. Instants are RFC 3339 in UTC, durations are seconds, in `_s`.
+
+Enumerations are open: a reader must expect healths, reasons and stages that it does not know, hence plain strings.
+Fields are added and never renamed within `/api/v1`.
+"""
+
+from __future__ import annotations
+
+from muster.api.schemas.access import (
+    AuditEntry,
+    AuditPage,
+    Body,
+    Session,
+    SessionCreate,
+    Token,
+    TokenCreate,
+    TokenCreated,
+    TokenPage,
+)
+from muster.api.schemas.actions import LogLevel, PauseRequest, ValidateEvent, ValidateRequest
+from muster.api.schemas.availability import Availability, Bucket, Shares
+from muster.api.schemas.clusters import (
+    Answer,
+    Check,
+    Cluster,
+    ClusterDetail,
+    ClusterPage,
+    Pause,
+    StageTrace,
+    Streak,
+)
+from muster.api.schemas.document import Document
+from muster.api.schemas.events import Dropped, FleetChanged, Hello
+from muster.api.schemas.fleet import Fleet, Guard, Lane, Lanes, SourceProblem, Store
+from muster.api.schemas.history import Transition, TransitionPage
+from muster.api.schemas.problem import Problem
+
+__all__ = [
+    "Answer",
+    "AuditEntry",
+    "AuditPage",
+    "Availability",
+    "Body",
+    "Bucket",
+    "Check",
+    "Cluster",
+    "ClusterDetail",
+    "ClusterPage",
+    "Document",
+    "Dropped",
+    "Fleet",
+    "FleetChanged",
+    "Guard",
+    "Hello",
+    "Lane",
+    "Lanes",
+    "LogLevel",
+    "Pause",
+    "PauseRequest",
+    "Problem",
+    "Session",
+    "SessionCreate",
+    "Shares",
+    "SourceProblem",
+    "StageTrace",
+    "Store",
+    "Streak",
+    "Token",
+    "TokenCreate",
+    "TokenCreated",
+    "TokenPage",
+    "Transition",
+    "TransitionPage",
+    "ValidateEvent",
+    "ValidateRequest",
+]
