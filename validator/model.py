@@ -110,9 +110,16 @@ class Endpoint:
     insecure: bool = False
     """`insecure-skip-tls-verify`: probed, but shown as the finding TLSVerificationDisabled."""
     proxy: Proxy | None = None
+    path: str = ""
+    """Before every path that is asked for, without a slash at its end: `/k8s/clusters/c-abcde` behind Rancher."""
+
+    @property
+    def authority(self) -> str:
+        """`host:port`, as `Host` and CONNECT have it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """`https://host:port`, for people and for keys; carries no secret."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"https://{host}:{self.port}"
+        """`https://host:port` and the path, for people and for keys; carries no secret."""
+        return f"https://{self.authority}{self.path}"

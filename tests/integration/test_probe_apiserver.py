@@ -530,6 +530,21 @@ class TestReading:
         assert hub.uids[target] == verdict.evidence["cluster_uid"] == cluster.uid
         assert verdict.evidence["version"] == "v1.36.2"
 
+    async def test_a_path_prefix_as_of_a_rancher_proxy_is_before_all_that_is_asked(self, fleet: SimulatedFleet) -> None:
+        prefix = b"/k8s/clusters/c-abcde"
+
+        def proxied(call: Call) -> Reply:
+            if not call.request.path.startswith(prefix + b"/"):
+                return answers.render(404, answers.JSON, b"{}", call.at_s)
+            return healthy(call._replace(request=call.request._replace(path=call.request.path.removeprefix(prefix))))
+
+        cluster = await fleet.add("one", Behaviour("proxied", "many clusters on one address", reply=proxied))
+        async with running() as hub:
+            target = hub.add(replace(endpoint_of(cluster), path=prefix.decode()), credential_of(cluster))
+            verdict = await hub.ask(target)
+        assert (verdict.outcome, verdict.reason) == (Outcome.PASS, None)
+        assert hub.uids[target] == cluster.uid
+
     async def test_a_namespace_with_as_many_annotations_as_the_api_allows_is_read(self, fleet: SimulatedFleet) -> None:
         body = json.dumps({"metadata": {"uid": str(UUID(int=7)), "annotations": {"a": '"' * 250 * 1024}}}).encode()
 

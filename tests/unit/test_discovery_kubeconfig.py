@@ -231,6 +231,13 @@ async def test_a_context_without_a_user_is_asked_anonymously(path: Path, user: d
     assert reading.complete
 
 
+async def test_a_proxy_s_path_is_part_of_where_a_cluster_answers(path: Path) -> None:
+    text = kubeconfig(entry("a", {"token": "t0ken"}, server="https://rancher.example/k8s/clusters/c-1/"))
+    endpoint = only(await read(path, text)).endpoint
+    assert (endpoint.authority, endpoint.path) == ("rancher.example:443", "/k8s/clusters/c-1")
+    assert endpoint.url == "https://rancher.example:443/k8s/clusters/c-1"
+
+
 # -- clusters that can't be used: a problem of that entry
 
 
@@ -241,7 +248,11 @@ async def test_a_context_without_a_user_is_asked_anonymously(path: Path, user: d
         ({"server": "http://10.0.0.1"}, "but http://: the credential would travel in clear text"),
         ({"server": "10.0.0.1:6443"}, "no"),
         ({"server": "https://me:s3cret@10.0.0.1"}, "user name or password"),
-        ({"server": "https://rancher.example/k8s/clusters/c-1"}, "path behind the host"),
+        ({"server": "https://10.0.0.1/a/../b"}, "path that no API server"),
+        ({"server": "https://10.0.0.1/a//b"}, "path that no API server"),
+        ({"server": "https://10.0.0.1/a%2fb"}, "path that no API server"),
+        ({"server": "https://10.0.0.1/a b"}, "path that no API server"),
+        ({"server": "https://10.0.0.1/" + "a" * 501}, "path that no API server"),
         ({"server": "https://10.0.0.1/?s3cret"}, "? or # part"),
         ({"server": "https://10.0.0.1:99999"}, "bad port"),
         ({"server": "https://10.0.0.1:0"}, "port 0"),

@@ -17,6 +17,12 @@ from validator.model import Endpoint, Proxy
 MAX_HOST_CHARS = 253
 """RFC 1035's bound of a name."""
 
+MAX_PATH_CHARS = 500
+"""Rancher's prefixes have some 30."""
+
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
+"""Segments of RFC 3986's `pchar`, without escapes: nobody's prefix needs them, and they could hide a slash or a dot."""
+
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 CheckedCa = Callable[[str], str]
@@ -25,7 +31,7 @@ CheckedCa = Callable[[str], str]
 
 def endpoint_of(fields: Fields, read_file: Callable[[Path], str], checked_ca: CheckedCa = pem.ca_bundle) -> Endpoint:
     """Where the entry's API server answers. `read_file` may raise `FileError`. Raises `FieldError`."""
-    host, port = server_address(fields)
+    host, port, path = server_address(fields)
     insecure = fields.flag("insecure-skip-tls-verify")
     ca_pem = _ca(fields, read_file, checked_ca)
     if insecure and ca_pem is not None:
@@ -36,11 +42,11 @@ def endpoint_of(fields: Fields, read_file: Callable[[Path], str], checked_ca: Ch
     server_name = fields.line("tls-server-name", MAX_HOST_CHARS)
     if server_name is not None:
         server_name = checked_host("tls-server-name", server_name)
-    return Endpoint(host, port, ca_pem, server_name, insecure, _proxy(fields))
+    return Endpoint(host, port, ca_pem, server_name, insecure, _proxy(fields), path)
 
 
-def server_address(fields: Fields) -> tuple[str, int]:
-    """Host and port of `server`. Raises `FieldError`."""
+def server_address(fields: Fields) -> tuple[str, int, str]:
+    """Host, port and path prefix of `server`. Raises `FieldError`."""
     text = fields.line("server")
     if text is None:
         raise FieldError("server is missing", "Write server: https://HOST:PORT.")
@@ -52,14 +58,14 @@ def server_address(fields: Fields) -> tuple[str, int]:
         )
     if "@" in parts.netloc:
         raise FieldError("server holds a user name or password", "Remove what stands before the @.")
-    if parts.path.strip("/"):
-        raise FieldError(
-            "server has a path behind the host (a Rancher-like proxy), which is not supported",
-            "Name the API server's own address.",
-        )
     if parts.query or parts.fragment:
         raise FieldError("server has a ? or # part", "Write server: https://HOST:PORT, no more.")
-    return _host_and_port("server", parts, 443)
+    path = parts.path.rstrip("/")
+    if len(path) > MAX_PATH_CHARS or not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+        raise FieldError(
+            "server has a path that no API server can have", "Write server: https://HOST:PORT, or with a proxy's path."
+        )
+    return *_host_and_port("server", parts, 443), path
 
 
 def checked_host(field: str, text: str) -> str:

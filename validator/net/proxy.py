@@ -49,7 +49,7 @@ async def open_tunnel(
     reply = _Reply()
     transport.set_protocol(reply)
     transport.resume_reading()
-    authority = endpoint.url.removeprefix("https://")
+    authority = endpoint.authority
     authorization = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
     transport.write(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{authorization}\r\n".encode())
     head = await reply.done

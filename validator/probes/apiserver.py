@@ -59,7 +59,7 @@ class ApiServerProbe:
         self._settings = settings
         self._on_uid = on_uid
         self._hasten = hasten
-        self._head = f"Host: {endpoint.url.removeprefix('https://')}\r\nUser-Agent: muster\r\nAccept: */*\r\n"
+        self._head = f"Host: {endpoint.authority}\r\nUser-Agent: muster\r\nAccept: */*\r\n"
         self._kept: KeptConnection | None = None
         self._path = 0
         self._asks = 0
@@ -183,7 +183,7 @@ class ApiServerProbe:
         """One GET. A kept connection that turns out dead is replaced once, and is never a failure."""
         token = credential.token if credential else None
         authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-        request = f"GET {path} HTTP/1.1\r\n{self._head}{authorization}\r\n".encode()
+        request = f"GET {self._endpoint.path}{path} HTTP/1.1\r\n{self._head}{authorization}\r\n".encode()
         started = time.perf_counter()
         kept = self._usable_connection(credential)
         if kept is not None:
