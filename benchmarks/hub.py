@@ -17,8 +17,9 @@ from time import monotonic
 
 import uvloop
 
-from muster.app import App, raise_descriptor_limit
+from muster.app import App
 from muster.logs import configure_logs
+from muster.process import prepare_process
 from muster.settings import Settings
 from muster.sources import make_sources
 from validator.model import Verdict
@@ -43,8 +44,7 @@ def main() -> int:
         log_level="error",
     )
     configure_logs(settings.log_level, settings.log_format)
-    raise_descriptor_limit()
-    sys.setswitchinterval(0.0005)  # as muster.app.serve does
+    prepare_process()
     probing = ApiServerSettings(timeout_s=options.timeout, renew_after_s=options.renew_after)
     out = sys.stdout
     app: App

@@ -12,7 +12,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -29,13 +28,15 @@ from collector.cluster import Cluster
 from collector.history import History
 from collector.inventory import Inventory
 from collector.metrics import FleetMetrics
-from collector.recorder import CrashPoint, Recorder
+from collector.recorder import Recorder
 from collector.transition import Transition
+from collector.writer import CrashPoint
 from muster.api.server import ApiServer
 from muster.ending import ENDING, Ending, Stopped
 from muster.guarding import watch_guard
 from muster.hub import Hub, Leading, Role
 from muster.intake import Intake
+from muster.process import prepare_process
 from muster.settings import Settings
 from muster.sources import make_sources
 from muster.storage import database_url, open_database
@@ -75,21 +76,13 @@ class SteppedDown(Exception):  # noqa: N818 - not an error
 
 def serve(settings: Settings) -> int:
     """Run the service until SIGTERM or SIGINT; gives the exit code. Everything is built in here."""
-    raise_descriptor_limit()
-    sys.setswitchinterval(0.0005)  # rendering /metrics runs in a thread: it must hand the GIL back to the loop quickly
+    prepare_process()
     app = App(settings, make_sources(settings))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(app.run())
     for number in ENDING:  # the loop has let go of them, and one more must not turn an orderly end into a death
         signal.signal(number, signal.SIG_IGN)
     return code
-
-
-def raise_descriptor_limit() -> None:
-    """A kept connection is a descriptor: take all that the system grants."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class App:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import uvloop
 
-from muster.app import App, raise_descriptor_limit
+from muster.app import App
 from muster.demo.dying import die_with
 from muster.demo.running import running_fleet
 from muster.logs import configure_logs
+from muster.process import prepare_process
 from muster.settings import Settings
 from muster.sources import make_sources
 from validator.net.resolver import CaresResolver
@@ -43,7 +44,7 @@ def main() -> int:
     parser.add_argument("--parent", type=int, default=0, metavar="PID", help="end with this process")
     options = parser.parse_args()
     die_with(options.parent, signal.SIGTERM)
-    raise_descriptor_limit()
+    prepare_process()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(options))
 
