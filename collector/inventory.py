@@ -7,9 +7,10 @@ UID; a cluster whose UID changes behind the same key has been rebuilt, and is a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import structlog
@@ -27,6 +28,12 @@ _log = structlog.get_logger(__name__)
 REBUILT_AT_MOST_EVERY_S = 3600.0
 """A cluster that shows another UID sooner than this after it was first seen is in conflict, not rebuilt: a server that
 invents a new UID at every read must not fill the inventory."""
+
+PIECE = 200
+"""Clusters that are worked off in one turn of the loop, some 2 ms: a fleet that arrives at once must not make probes
+late. Nobody else changes the inventory meanwhile, and readers see it before or after, never in between."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +93,12 @@ class Inventory:
         wanted = merge_sightings(in_order, aliases | _first_keys(returned))
         after = dict(self.clusters)
         ids: dict[Key, UUID] = {}
-        for main, want in wanted.items():
-            cluster = self._bring_up(main, want, returned)
-            after[cluster.id] = cluster
-            ids.update(dict.fromkeys((main, *want.keys), cluster.id))
+        for some in _pieces(wanted.items()):
+            for main, want in some:
+                cluster = self._bring_up(main, want, returned)
+                after[cluster.id] = cluster
+                ids.update(dict.fromkeys((main, *want.keys), cluster.id))
+            await asyncio.sleep(0)
         named = set(ids.values())
         removed = tuple(
             cluster.id
@@ -98,7 +107,10 @@ class Inventory:
         )
         for cluster_id in removed:
             del after[cluster_id]
-        changed = [cluster for cluster in after.values() if _stored(cluster) != _stored(self.clusters.get(cluster.id))]
+        changed: list[Cluster] = []
+        for each in _pieces(after.values()):
+            changed += [cluster for cluster in each if _stored(cluster) != _stored(self.clusters.get(cluster.id))]
+            await asyncio.sleep(0)
         new_keys = {key: cluster_id for key, cluster_id in ids.items() if self._ids.get(key) != cluster_id}
         await self._save(changed, new_keys, removed)
 
@@ -201,30 +213,34 @@ class Inventory:
         )
 
     async def _find_gone(self, keys: set[Key]) -> dict[Key, Cluster]:
-        if not keys:
-            return {}
-        rows = await self._db.fetch(self._sql["find_gone"], [key._asdict() for key in sorted(keys)])
-        return {
-            Key(row["endpoint"], row["ca_sha256"]): Cluster(
-                row["id"], "", "", "", row["external_uid"], {}, Lifecycle.ACTIVE, row["first_seen_at"]
-            )
-            for row in rows
-        }
+        found: dict[Key, Cluster] = {}
+        for some in _pieces(sorted(keys)):
+            for row in await self._db.fetch(self._sql["find_gone"], [key._asdict() for key in some]):
+                found[Key(row["endpoint"], row["ca_sha256"])] = Cluster(
+                    row["id"], "", "", "", row["external_uid"], {}, Lifecycle.ACTIVE, row["first_seen_at"]
+                )
+        return found
 
     async def _save(self, clusters: Iterable[Cluster], keys: Mapping[Key, UUID], removed: Sequence[UUID]) -> None:
-        rows = [_to_row(cluster) for cluster in clusters]
-        if not rows and not keys and not removed:
+        saved = list(clusters)
+        if not saved and not keys and not removed:
             return
         async with self._db.transaction() as tx:
             if await tx.fetchval(self._sql["fence"], self._epoch) is None:
                 raise StoreRefused("another instance leads now; this one may not write")
-            if rows:
-                await tx.execute(self._sql["save_clusters"], rows)
-            if keys:
-                endpoints = [{**key._asdict(), "cluster_id": str(i)} for key, i in keys.items()]
+            for some in _pieces(saved):
+                await tx.execute(self._sql["save_clusters"], [_to_row(cluster) for cluster in some])
+            for named in _pieces(keys.items()):
+                endpoints = [{**key._asdict(), "cluster_id": str(i)} for key, i in named]
                 await tx.execute(self._sql["save_endpoints"], endpoints)
             if removed:
                 await tx.execute(self._sql["retire_clusters"], list(removed))
+
+
+def _pieces(items: Iterable[T]) -> Iterator[list[T]]:
+    everything = list(items)
+    for begin in range(0, len(everything), PIECE):
+        yield everything[begin : begin + PIECE]
 
 
 def _keys_of(readings: Iterable[Reading]) -> set[Key]:
