@@ -39,5 +39,9 @@ class Route:
     """A POST that creates: takes an `Idempotency-Key`."""
     if_match: bool = False
     """Two writers on one resource: takes `If-Match`."""
+    tagged: bool = False
+    """Has an `ETag` and takes `If-None-Match`."""
     changes: bool = False
     """Writes: sessions need their CSRF header, and the audit log has it."""
+    action: str = ""
+    """What the audit log calls it: `token.create`."""
