@@ -27,8 +27,11 @@ class Hosts:
         self._names = frozenset(name.lower().strip("[]").rstrip(".") for name in names)
 
     def takes(self, request: web.Request) -> bool:
-        """Whether the request is for us."""
+        """Whether the request is for us. One with a whole URL in its first line names a host there, too."""
         authority = request.headers.get("Host", "")
+        return self._ours(authority, request) and (request.host == authority or self._ours(request.host, request))
+
+    def _ours(self, authority: str, request: web.Request) -> bool:
         if is_loopback(authority):
             return True
         host = host_of(authority)

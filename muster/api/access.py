@@ -20,7 +20,7 @@ from muster.api.bodies import read_body
 from muster.api.names import as_uuid
 from muster.api.present import instant, maybe_instant
 from muster.api.problems import Kind, ProblemError
-from muster.api.queries import Instant, NoQuery, Query, read_query
+from muster.api.queries import Instant, NoQuery, Query, bad_query, read_query
 from muster.api.table import Route
 
 _log = structlog.get_logger(__name__)
@@ -228,7 +228,7 @@ class AccessRoutes:
         """Every write, those too that were refused, newest first."""
         query = read_query(AuditQuery, request.query)
         if query.since is not None and query.until is not None and query.since >= query.until:
-            raise ProblemError(Kind.BAD_QUERY, "since: not before until. Swap them.")
+            bad_query("since", "not before `until`; swap them")
         entries = await self._access.audit.page(**query.model_dump())
         head = schemas.AuditPage(next=entries[-1].id if len(entries) == query.limit else None, entries=())
         return await json_list(head, entries, _entry, _ENTRIES)

@@ -99,9 +99,15 @@ class EventStreams:
                 self.events,
                 Role.VIEWER,
                 "What happens, as it happens: `hello`, `transition`, `fleet`, `dropped`, `bye`",
-                schemas.Transition,
-                EventsQuery,
+                query=EventsQuery,
                 media_type=MEDIA_TYPE,
+                events=(
+                    ("hello", schemas.Hello),
+                    (Kind.TRANSITION, schemas.Transition),
+                    (Kind.FLEET, schemas.FleetChanged),
+                    ("dropped", schemas.Dropped),
+                    ("bye", schemas.Bye),
+                ),
                 problems=(
                     Problem.NOT_LEADING,
                     Problem.STORE_UNAVAILABLE,

@@ -20,6 +20,7 @@ from muster.access.gate import CSRF_HEADER
 from muster.access.roles import Role
 from muster.access.sessions import COOKIE
 from muster.api import schemas
+from muster.api.once import MAX_KEY_CHARS
 from muster.api.problems import CONTENT_TYPE, Kind, kind_headers
 from muster.api.queries import NoQuery, read_query
 from muster.api.table import JSON, Route
@@ -56,7 +57,7 @@ _PARAMETERS: Mapping[str, Json] = {
     },
     "Idempotency-Key": {
         "description": "Any text of your own. The same request with the same key is done once, and answered the same.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[ -~]+$"},
     },
     CSRF_HEADER: {
         "description": "With a session: the `csrf` of `GET /api/v1/session`. With a token it is not needed.",
@@ -135,6 +136,8 @@ class _Models:
                 wanted[route.answer, "serialization"] = None
             if route.body is not None:
                 wanted[route.body, "validation"] = None
+            for _, data in route.events:
+                wanted[data, "serialization"] = None
         self._refs, found = models_json_schema(list(wanted), ref_template=_REF)
         self.definitions: Json = found["$defs"]
 
@@ -144,8 +147,9 @@ class _Models:
 
 
 def _operation(route: Route, models: _Models) -> Json:
+    words = re.findall(r"[a-z]+", route.path.removeprefix("/api/v1")) or ["root"]
     operation: Json = {
-        "operationId": f"{route.method.lower()}_{'_'.join(re.findall(r'[a-z]+', route.path.removeprefix('/api/v1')))}",
+        "operationId": "_".join((route.method.lower(), *words)),
         "summary": route.summary,
         "description": inspect.cleandoc(route.handler.__doc__ or ""),
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)],
@@ -208,7 +212,7 @@ def _header_parameters(route: Route) -> list[Json]:
 
 def _success(route: Route, models: _Models) -> Json:
     response: Json = {"description": route.summary}
-    if route.status != 204:
+    if route.status not in {204, 303}:
         response["content"] = {route.media_type: _media(route, models)}
     if not route.tagged:
         return {str(route.status): response}
@@ -222,8 +226,18 @@ def _media(route: Route, models: _Models) -> Json:
     answer = None if route.answer is None else models.ref(route.answer, "serialization")
     if route.media_type == JSON:
         return {"schema": {"type": "object"} if answer is None else answer}
-    streamed = {} if answer is None else {"x-itemSchema": answer}
+    item = {"oneOf": [_event(name, data, models) for name, data in route.events]} if route.events else answer
+    streamed = {} if item is None else {"x-itemSchema": item}
     return {"schema": {"type": "string"}, **streamed}
+
+
+def _event(name: str, data: type[BaseModel], models: _Models) -> Json:
+    document = {"contentMediaType": JSON, "contentSchema": models.ref(data, "serialization")}
+    return {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {"event": {"const": str(name)}, "data": {"type": "string", **document}},
+    }
 
 
 def _problems(route: Route, models: _Models) -> Json:
@@ -256,9 +270,6 @@ def _problem(kinds: Sequence[Kind], models: _Models) -> Json:
         "description": " Or: ".join(f"{kind.title}." for kind in kinds),
         "content": {CONTENT_TYPE: {"schema": schema}},
     }
-    if Kind.BAD_REQUEST in kinds:
-        response["description"] += " Or, as plain text: it is no HTTP, or its first line is longer than 8190 bytes."
-        response["content"]["text/plain"] = {"schema": {"type": "string"}}
     if headers := sorted({name for kind in kinds for name in kind_headers(kind)}):
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
     return response

@@ -246,30 +246,36 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except ProblemError as error:
-        return _response(error.kind, error.detail, **error.members)
+        return problem_response(error.kind, error.detail, **error.members)
     except StoreError as error:
-        return _response(Kind.STORE_UNAVAILABLE, error.message)
+        return problem_response(Kind.STORE_UNAVAILABLE, error.message)
     except web.HTTPException as error:
         return _from_aiohttp(request, error)
-    except Exception:  # noqa: BLE001 - the last resort of one request; logged with its id, and the service goes on
-        number = str(uuid4())
-        _log.exception("API defect", path=request.path, incident=number)
-        return _response(Kind.DEFECT, f"Report it with the hub's log line of incident {number}.", incident=number)
+    except Exception as error:  # noqa: BLE001 - the last resort of one request; logged with its id, and the service goes on
+        return defect(error, request.path)
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
     kind = _BY_STATUS.get(error.status, Kind.BAD_REQUEST)
     if kind is Kind.NOT_FOUND:
-        return _response(kind, f"{request.path[:200]} is no path of this service; /api/v1/fleet is one.")
+        return problem_response(kind, f"{request.path[:200]} is no path of this service; /api/v1/fleet is one.")
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        response = _response(kind, f"{request.method} is not possible here; {allowed} is.")
+        response = problem_response(kind, f"{request.method} is not possible here; {allowed} is.")
         response.headers["Allow"] = allowed
         return response
-    return _response(kind, error.reason)
+    return problem_response(kind, error.reason)
 
 
-def _response(kind: Kind, detail: str, **members: Any) -> web.Response:
+def defect(error: BaseException | None, path: str) -> web.Response:
+    """The answer to a mistake of ours: a number, by which the log has the rest."""
+    number = str(uuid4())
+    _log.error("API defect", path=path, incident=number, exc_info=error)
+    return problem_response(Kind.DEFECT, f"Report it with the hub's log line of incident {number}.", incident=number)
+
+
+def problem_response(kind: Kind, detail: str, **members: Any) -> web.Response:
+    """The document of a problem."""
     problem = Problem(type=kind.type, title=kind.title, status=kind.status, detail=detail, **members)
     return web.Response(
         status=kind.status,

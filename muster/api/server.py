@@ -13,6 +13,7 @@ from aiohttp import web
 from muster.access.access import Access
 from muster.access.gate import Gate
 from muster.api.bodies import MAX_BODY_BYTES
+from muster.api.connections import Connections
 from muster.api.events import FleetTeller
 from muster.api.machines import RenderMetrics
 from muster.api.picture import Pictures
@@ -71,6 +72,8 @@ class ApiServer:
         self.routes = route_table(hub, pictures, render_metrics, health, access)
         self.pulse = Pulse(hub.events, FleetTeller(hub, pictures), heartbeat)
         """Of the event streams; its `run` is the composition root's to start."""
+        self._connections = Connections(HEADERS)
+        self._listener: asyncio.Server | None = None
         gate = Gate(access, self.routes, hub.clock)
 
         @web.middleware
@@ -78,12 +81,12 @@ class ApiServer:
             self._only_our_names(request)
             return await gate.admit(request, handler)
 
-        app = web.Application(middlewares=[problems, admit], client_max_size=MAX_BODY_BYTES)
+        app = web.Application(middlewares=[self._connections.watch, problems, admit], client_max_size=MAX_BODY_BYTES)
         for route in self.routes:
             add = app.router.add_get if route.method == "GET" else partial(app.router.add_route, route.method)
             add(route.path, route.handler)
         app.on_response_prepare.append(_add_headers)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_S)
+        self._runner = web.AppRunner(app, shutdown_timeout=GRACE_S)
         self._stopped = False
 
     @property
@@ -101,7 +104,8 @@ class ApiServer:
         """Listen. Raises `ListenError`."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
+            assert self._runner.server is not None
+            self._listener = await self._connections.listen(self._runner.server, self._host, self._port, self._tls)
         except OSError as error:
             await self._runner.cleanup()
             why = os.strerror(error.errno) if error.errno else str(error)
@@ -110,13 +114,15 @@ class ApiServer:
                 f"cannot listen on {self._host}:{self._port}: {why}. "
                 "Another muster may run; choose another address with --listen or MUSTER_LISTEN",
             ) from error
-        self._port = self._runner.addresses[0][1]
+        self._port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Take no more requests, let those under way end, cut off the rest; within `STOP_TIMEOUT_S`. Once is enough."""
         if self._stopped:
             return
         self._stopped = True
+        if self._listener is not None:
+            self._listener.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self._runner.cleanup()

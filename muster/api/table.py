@@ -32,7 +32,9 @@ class Route:
     body_required: bool = True
     status: int = 200
     media_type: str = JSON
-    """Of a success. `text/event-stream` and `application/x-ndjson` have one `answer` an event."""
+    """Of a success. `application/x-ndjson` has one `answer` a line."""
+    events: tuple[tuple[str, type[BaseModel]], ...] = ()
+    """Of `text/event-stream`: the names of its events, and what each has as `data`."""
     problems: tuple[Kind, ...] = ()
     """Besides those that any route may have."""
     idempotent: bool = False

@@ -21,6 +21,7 @@ from muster.api.fleet import FleetReads
 from muster.api.history import HistoryReads
 from muster.api.machines import Machines
 from muster.api.operations import Operations
+from muster.api.pages import LoginPage
 from muster.api.pauses import PauseActions
 from muster.api.picture import Pictures
 from muster.api.problems import Kind
@@ -46,6 +47,7 @@ _FAMILIES: dict[type, str] = {
     AccessRoutes: "Tokens, sessions and the audit log",
     Operations: "The service itself",
     Machines: "For machines",
+    LoginPage: "The login page",
     openapi.OpenApi: "This API",
 }
 """By the class of the handlers, in the order of the page."""
@@ -177,6 +179,8 @@ class _Page:
 def _answer(route: Route) -> str:
     if route.status == 204:
         return "Answers 204, without a body."
+    if 300 <= route.status < 400:
+        return f"Answers {route.status}, with `Location`."
     document = "" if route.answer is None else f"[{route.answer.__name__}](#{route.answer.__name__.lower()})"
     match route.media_type:
         case "text/event-stream":

@@ -36,9 +36,9 @@ Curl takes the header from a file, so that `ps` does not show the token. Muster 
 Who runs the service has an admin's token without making one: `muster run` leaves it in a file that only its own user
 can read, new at each start, and commands on the same machine use it. Paths whose role is *none* need no token.
 
-A browser has a session instead: it gives the code of `muster login` to `POST /api/v1/session` and gets a cookie. What
-changes something needs the header `X-Muster-CSRF` as well, with the `csrf` of `GET /api/v1/session`; with a token it
-does not.
+A browser has a session instead: the link of `muster login` leads to a page that gives its code to
+`POST /api/v1/session` and gets a cookie. What changes something needs the header `X-Muster-CSRF` as well, with the
+`csrf` of `GET /api/v1/session`; with a token it does not.
 
 Whatever is changed, and whatever was refused, is in the audit log.
 

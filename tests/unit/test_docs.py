@@ -60,6 +60,28 @@ def anchors(page: str) -> set[str]:
     return made | set(re.findall(r'<a id="([^"]+)"', page))
 
 
+# -- architecture
+
+
+def test_the_task_tree_has_the_tasks_that_there_are() -> None:
+    (tree,) = re.findall(
+        r"^```\n(signals .*?)^```", (ROOT / "docs/architecture.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    told = {line.split()[0].partition(":")[0] for line in tree.splitlines()}
+    code = "".join(path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py") if runs(path))
+    started = re.findall(r"create_task\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*?name=f?\"([a-z-]+)", code)
+    assert len(started) > 20
+    assert set(started) == told
+
+
+PACKAGES = ("muster", "collector", "validator", "store")
+
+
+def runs(path: Path) -> bool:
+    """Whether it is part of the service, and not of the demo or a command."""
+    return not {"demo", "cli", "ops"} & set(path.relative_to(ROOT).parts) or path.name == "notify.py"
+
+
 # -- reasons
 
 
