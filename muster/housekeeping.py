@@ -9,6 +9,7 @@ from typing import NoReturn
 import structlog
 
 from collector.history import History
+from collector.locations import Locations
 from collector.pauses import Pauses
 from muster.access.access import Access
 from muster.idempotency import Idempotency
@@ -21,7 +22,12 @@ HOUSEKEEPING_EVERY_S = 3600.0
 
 
 async def keep_house(
-    history: History, pauses: Pauses, access: Access, clock: HubClock, retention_days: Callable[[], int]
+    history: History,
+    pauses: Pauses,
+    locations: Locations,
+    access: Access,
+    clock: HubClock,
+    retention_days: Callable[[], int],
 ) -> NoReturn:
     """Until cancelled; a database that is away is waited for."""
     while True:
@@ -29,6 +35,7 @@ async def keep_house(
         try:
             await history.keep_partitions(clock.now(), retention_days())
             await pauses.keep(retention_days())
+            await locations.refresh()
             await access.keep_house(clock.now(), retention_days())
             await Idempotency(access.store, clock).forget(clock.now())
         except StoreError as error:

@@ -6,6 +6,7 @@ An instance that waits (for the database, or as a hot standby) has no picture of
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -14,6 +15,7 @@ from collector.availability import Availability
 from collector.fleet import ClusterView, FleetSnapshot, assemble, view
 from collector.history import History
 from collector.inventory import Inventory
+from collector.locations import Locations
 from collector.look import Look
 from collector.naming import Naming
 from collector.pauses import Pauses
@@ -23,9 +25,19 @@ from validator.clock import HubClock
 from validator.discovery.source import SourceProblem
 from validator.engine import Engine
 from validator.guard import QUIET, Guard
+from validator.reasons import Health
 
 PIECE = 200
 """Clusters that are looked at in one turn of the loop: 2 ms where all views have to be made."""
+
+
+PairHealths = Callable[[UUID], Mapping[UUID, Health]]
+"""Of a location: the health of its pairs, by cluster. A pair that is missing is Unknown."""
+
+
+def no_pairs(_: UUID) -> Mapping[UUID, Health]:
+    """Nobody has asked about any."""
+    return {}
 
 
 class Role(StrEnum):
@@ -47,6 +59,8 @@ class Leading:
     history: History
     pauses: Pauses
     availability: Availability
+    locations: Locations
+    pairs: PairHealths = no_pairs
     guard: Guard = QUIET
 
 

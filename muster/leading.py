@@ -23,6 +23,8 @@ from collector.availability import Availability
 from collector.cluster import Cluster
 from collector.history import History
 from collector.inventory import Inventory
+from collector.location_store import LocationStore
+from collector.locations import Locations
 from collector.metrics import FleetMetrics
 from collector.pauses import Pauses
 from collector.recorder import Recorder
@@ -109,12 +111,14 @@ class Leader:
         )
         history = History(db, queries)
         pauses = Pauses(db, queries, clock)
+        locations = Locations(LocationStore(db, load_queries(Path(collector.__path__[0]) / "locations.sql")), clock)
         counting = load_queries(AVAILABILITY_QUERIES)
         availability = Availability(db, counting, retention_days=self._retention_days)
         vigil = Vigil(db, counting, clock, allowance_s=2.1 * settings.interval_s + settings.timeout_s)
         await inventory.load(epoch)
         await recorder.load(epoch, grace_s=settings.interval_s + settings.timeout_s)
         await pauses.load(epoch)
+        await locations.load(epoch)
         await history.keep_partitions(clock.now(), settings.retention_days)
         await vigil.begin(epoch, settings.retention_days)
 
@@ -155,7 +159,7 @@ class Leader:
             on_change=partial(self._warn_of_descriptors, engine),
         )
         guarding = GuardSettings(interval_s=settings.interval_s)
-        self._hub.leading = leading = Leading(inventory, recorder, engine, history, pauses, availability)
+        self._hub.leading = leading = Leading(inventory, recorder, engine, history, pauses, availability, locations)
         self._hub.events.begin(recorder.position)
         self._hub.role, self._hub.waiting_for = Role.LEADING, ""
         _log.info("leading", epoch=epoch, clusters=len(inventory.clusters))
@@ -167,11 +171,12 @@ class Leader:
                 tasks.create_task(intake.run(), name="intake")
                 tasks.create_task(vigil.run(), name="vigil")
                 tasks.create_task(pauses.run(), name="pauses")
+                tasks.create_task(locations.run(), name="locations")
                 tasks.create_task(
                     watch_guard(leading, lambda: self._settings().references, clock, guarding), name="guard"
                 )
                 tasks.create_task(
-                    keep_house(history, pauses, self._access, clock, self._retention_days),
+                    keep_house(history, pauses, locations, self._access, clock, self._retention_days),
                     name="housekeeping",
                 )
                 tasks.create_task(_hold(leadership), name="leadership")

@@ -170,7 +170,10 @@ def _operation(route: Route, models: _Models) -> Json:
 
 def _path_parameters(route: Route) -> list[Json]:
     schema = {"type": "string", "minLength": 1, "maxLength": MAX_PATH_PART_CHARS}
-    texts = {"cluster": "The cluster's name, another name of it, its id, or six or more characters its id begins with."}
+    texts = {
+        "cluster": "The cluster's name, another name of it, its id, or six or more characters its id begins with.",
+        "location": "The location's name or id.",
+    }
     return [
         {"name": name, "in": "path", "required": True, "description": texts.get(name, "Its id."), "schema": schema}
         for name in _PATH_PARAMETER.findall(route.path)

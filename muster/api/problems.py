@@ -74,6 +74,12 @@ class Kind(Enum):
         "No token has this id",
         "`GET /api/v1/tokens` has the ids.",
     )
+    LOCATION_NOT_FOUND = (
+        "location-not-found",
+        404,
+        "No backup location has this name or id",
+        "`suggestions` has the names that are most alike. It may have been deleted: the audit log says by whom.",
+    )
     METHOD_NOT_ALLOWED = (
         "method-not-allowed",
         405,
@@ -122,6 +128,42 @@ class Kind(Enum):
         "No more tokens can be made",
         "A thousand work. Revoke those that nobody needs.",
     )
+    LOCATION_EXISTS = (
+        "location-exists",
+        409,
+        "A backup location has this name",
+        "Choose another name, or use that location: `location` is its id.",
+    )
+    BUCKET_SHARED = (
+        "bucket-shared",
+        409,
+        "Another backup location has this bucket",
+        "`locations` has their names. Assign one of those, or say `allow_shared` if two in one bucket are meant.",
+    )
+    TOO_MANY_LOCATIONS = (
+        "too-many-locations",
+        409,
+        "No more backup locations can be made",
+        "There are a thousand. Delete those that nobody uses.",
+    )
+    LOCATION_IMMUTABLE = (
+        "location-immutable",
+        409,
+        "Of a backup location only the assignment can be changed",
+        "Make another location, assign the clusters to that, and delete this one.",
+    )
+    LOCATION_HELD = (
+        "location-held",
+        409,
+        "Something still needs the backup location",
+        "`holders` names each; `detail` says how they let go. Then delete it again.",
+    )
+    LOCATION_DELETING = (
+        "location-deleting",
+        409,
+        "The backup location is being deleted",
+        "Nothing can be assigned to it any more. Make another one.",
+    )
     IDEMPOTENCY_CONFLICT = (
         "idempotency-conflict",
         409,
@@ -132,7 +174,7 @@ class Kind(Enum):
         "precondition-failed",
         412,
         "Somebody else has changed it meanwhile",
-        "`pause` is what there is now. Look at it, and send its `etag` if you still mean it.",
+        "`pause` or `location` is what there is now. Look at it, and send its `etag` if you still mean it.",
     )
     TOO_LARGE = (
         "too-large",
@@ -157,6 +199,12 @@ class Kind(Enum):
         422,
         "The body makes no sense",
         "A field is unknown, missing or out of bounds: `errors` names each. Or it is no JSON: `line` and `column`.",
+    )
+    PRECONDITION_REQUIRED = (
+        "precondition-required",
+        428,
+        "This has to say what it is based on",
+        "Send the `etag` of what you have seen as `If-Match`; `*` for whatever there is.",
     )
     TOO_MANY_ATTEMPTS = (
         "too-many-attempts",

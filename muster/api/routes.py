@@ -8,6 +8,9 @@ from muster.api.availability import AvailabilityReads
 from muster.api.events import EventStreams
 from muster.api.fleet import FleetReads
 from muster.api.history import HistoryReads
+from muster.api.location_assignment import AssignmentRoutes
+from muster.api.location_desk import LocationDesk
+from muster.api.locations import LocationRoutes
 from muster.api.machines import Machines, RenderMetrics
 from muster.api.names import Names
 from muster.api.openapi import OpenApi
@@ -27,6 +30,8 @@ def route_table(
 ) -> list[Route]:
     """Every path. The rows with `role=None` are all that answer without a token."""
     names = Names(hub, pictures)
+    idempotency = Idempotency(access.store, hub.clock)
+    desk = LocationDesk(pictures, names, access.audit)
     table = [
         *Machines(pictures, render_metrics).routes(),
         *FleetReads(hub, pictures, names, health).routes(),
@@ -34,7 +39,9 @@ def route_table(
         *AvailabilityReads(hub.clock, pictures, names).routes(),
         *EventStreams(hub, pictures, names).routes(),
         *ValidateActions(hub, pictures, names, health).routes(),
-        *PauseActions(hub, pictures, names, health, access.audit, Idempotency(access.store, hub.clock)).routes(),
+        *PauseActions(hub, pictures, names, health, access.audit, idempotency).routes(),
+        *LocationRoutes(hub.clock, desk, idempotency).routes(),
+        *AssignmentRoutes(hub.clock, desk).routes(),
         *AccessRoutes(access).routes(),
         *Operations(access.audit).routes(),
         *LoginPage().routes(),

@@ -17,6 +17,7 @@ from muster.cli import (
     doctor,
     events,
     history,
+    locations,
     log_level,
     login,
     pause,
@@ -74,6 +75,9 @@ for function, text, line in (
 ):
     app.command(help=text, short_help=line)(function)
 
+app.add_typer(
+    locations.app, name="locations", help=locations.HELP, short_help="Backup locations: list, create, assign, delete."
+)
 app.add_typer(token.app, name="token", help=token.HELP, short_help="API tokens: create, list, revoke.")
 app.add_typer(config.app, name="config", help=config.HELP, short_help="The settings: check, show, begin a file.")
 app.add_typer(db.app, name="db", help=db.HELP, short_help="The service's database: dump, restore, migrate, psql.")

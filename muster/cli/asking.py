@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from muster.cli.exits import Exit, fail
 
@@ -68,6 +68,14 @@ def _hints(refused: Refused, client: Client | None) -> Iterator[str]:
             yield "Ask again in a moment, or ask the instance that leads (--server)."
         case "cluster-not-found":
             yield "`muster clusters` lists those there are."
+        case "location-not-found":
+            yield "`muster locations list` lists those there are."
+        case "location-exists":
+            yield "`muster locations show NAME` shows it."
+        case "bucket-shared":
+            yield "On the command line that is --allow-shared."
+        case "location-held":
+            yield from _holders(members)
         case "already-paused":
             yield "The same with --change gives that pause this reason and end; `muster resume` ends it."
         case "not-found":
@@ -77,6 +85,17 @@ def _hints(refused: Refused, client: Client | None) -> Iterator[str]:
         case "forbidden":
             yield "An admin makes a token that may: `muster token create NAME --role ROLE --save FILE`."
             yield "Then use it: --token-file FILE or MUSTER_TOKEN_FILE."
+
+
+def _holders(members: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps a location, as it was counted."""
+    holders = members.get("holders", ())
+    for holder in holders:
+        yield f"{holder['kind']}  {holder['name']}  {holder['id']}".rstrip()
+    if (more := members.get("total", 0) - len(holders)) > 0:
+        yield f"and {more} more"
+    if any(holder["kind"] == "cluster" for holder in holders):
+        yield "`muster locations unassign NAME --all` takes it from all clusters."
 
 
 def _how_to_be_known(client: Client | None) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,11 @@ SPARE_S = 10.0
 """On top of the time that a validation may take: for the service to say that it took too long."""
 
 LOG_LEVEL = "/api/v1/log-level"
+
+LOCATIONS = "/api/v1/locations"
+
+ASSIGNED_AT_ONCE = 500
+"""Clusters in one request: as ids 20 KB, of the 64 KB that a body may have."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -122,6 +127,41 @@ class Client:
         """Judge it again."""
         return self._changed(schemas.ClusterDetail, Request("POST", f"{_cluster(name)}/resume"))
 
+    # -- backup locations
+
+    def location_pages(self, query: Query = ()) -> Iterator[schemas.LocationPage]:
+        """All pages, by name."""
+        after: str | None = None
+        while True:
+            page = self._get(schemas.LocationPage, LOCATIONS, [*query, *_given(limit=PAGE, after=after)])
+            yield page
+            if (after := page.next) is None:
+                return
+
+    def location(self, name: str) -> schemas.LocationDetail:
+        """One location by name or id."""
+        return self._get(schemas.LocationDetail, _location(name))
+
+    def create_location(self, wanted: Mapping[str, Any]) -> schemas.LocationDetail:
+        """Make one. Where the answer is lost on the way it is asked for again, under the same key."""
+        request = Request("POST", LOCATIONS, body=wanted, headers={"Idempotency-Key": str(uuid4())})
+        try:
+            return self._changed(schemas.LocationDetail, request)
+        except Lost:
+            return self._changed(schemas.LocationDetail, request)
+
+    def reassign_location(self, name: str, add: Sequence[str], remove: Sequence[str]) -> schemas.LocationDetail:
+        """Assign it to clusters and take it from others, as many at a time as the service takes."""
+        changes = [{"add": list(some)} for some in _portions(add)] + [{"remove": list(r)} for r in _portions(remove)]
+        answer: schemas.LocationDetail | None = None
+        for body in changes:
+            answer = self._changed(schemas.LocationDetail, Request("PATCH", f"{_location(name)}/assignment", body=body))
+        return self.location(name) if answer is None else answer
+
+    def delete_location(self, name: str) -> schemas.LocationDetail:
+        """Begin to delete what is known of it."""
+        return self._changed(schemas.LocationDetail, Request("DELETE", _location(name)))
+
     # -- who may
 
     def tokens(self) -> schemas.TokenPage:
@@ -200,6 +240,15 @@ class Client:
 
 def _cluster(name: str) -> str:
     return f"/api/v1/clusters/{quote(name, safe='')}"
+
+
+def _location(name: str) -> str:
+    return f"{LOCATIONS}/{quote(name, safe='')}"
+
+
+def _portions(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for begin in range(0, len(names), ASSIGNED_AT_ONCE):
+        yield names[begin : begin + ASSIGNED_AT_ONCE]
 
 
 def _given(**parameters: object) -> Sequence[tuple[str, object]]:

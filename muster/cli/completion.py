@@ -24,6 +24,8 @@ MOST = 200
 
 HEALTHS = ("Unreachable", "Unhealthy", "Unknown", "Degraded", "Suspended", "Healthy")
 
+STATUSES = ("Valid", "LimitedAvailability", "ValidationInProgress", "ValidationFailed", "DeletePending")
+
 SORTS = ("attention", "name", "since", "age", "last-success")
 """Each also with `-` before it: the other way round."""
 
@@ -44,9 +46,21 @@ def tokens(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in _texts(working, "name") if name.startswith(incomplete)]
 
 
+def locations(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Backup locations whose name begins so."""
+    query = [("limit", MOST), *([("name", incomplete)] if incomplete else [])]
+    listed = _listed(_asked(ctx.params, "/api/v1/locations", query), "locations")
+    return [name for name in _texts(listed, "name") if name.startswith(incomplete)]
+
+
 def healths(incomplete: str) -> list[str]:
     """Healths; the last of several with commas between them."""
     return _of(HEALTHS)(incomplete)
+
+
+def statuses(incomplete: str) -> list[str]:
+    """Statuses of backup locations, likewise."""
+    return _of(STATUSES)(incomplete)
 
 
 def reasons(incomplete: str) -> list[str]:

@@ -1,16 +1,19 @@
-"""`muster doctor`: examinations. `self` is a reserved name: of the service's own machine."""
+"""`muster doctor`: examinations, of a cluster's workload identity or, as `self`, of the service's own machine."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from muster.cli.exits import Exit
+from muster.cli.exits import Exit, fail
 from muster.cli.options import CaFileOption, Output, OutputOption, TokenFileOption
 
 if TYPE_CHECKING:
@@ -18,7 +21,38 @@ if TYPE_CHECKING:
     from muster.ops.doctor.service import ServiceSeen
     from muster.settings import Settings
 
-HELP = """Examine what does not work, and say what to do."""
+HELP = """Examine what does not work, and say what to do: a cluster's workload identity, or this machine.
+
+`muster doctor CLUSTER` looks at a context of your kubeconfig, `muster doctor self` at the service's own machine. Each
+has a `--help` with its options. A context that is called "self" goes after an option.
+
+\b
+Examples:
+  muster doctor prod
+  muster doctor prod --service-account velero/velero --cloud azure
+  muster doctor self
+"""
+
+CLUSTER_HELP = """Examine how service accounts of a cluster get their cloud identity, step by step: annotation, pod
+label, webhook, environment, token, issuer, and what must stand in the cloud. Each finding has the commands to mend it.
+
+CLUSTER is a context of your kubeconfig, with its credential; no service is needed. Nothing is changed: it is a dozen
+GETs, which are listed at the end. No secret is read, and no cloud is asked. Without --service-account it looks at those
+of known backup products (Muster's agent, Stork, Velero).
+
+\b
+Examples:
+  muster doctor prod
+  muster doctor prod --service-account velero/velero
+  muster doctor prod --service-account kube-system/stork --cloud azure -o json
+
+\b
+Exit codes:
+  0  nothing is wrong with what can be seen
+  1  there is a finding
+  2  the command line, a name or a kubeconfig makes no sense
+  3  the API server does not answer, or refuses the credential
+"""
 
 SELF_HELP = """Examine the service's own machine: settings, port, database, disk, memory, descriptors, names, clock.
 
@@ -34,12 +68,83 @@ Examples:
 Exit codes: 0 nothing is a problem; 1 something is.
 """
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+class Examinations(TyperGroup):
+    """`self` is a command; whatever else comes first is the command line of an examination of a cluster."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """What click asks a group for."""
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        return None, typer.main.get_command(_of_cluster), args
+
+
+app = typer.Typer(
+    cls=Examinations,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    subcommand_metavar="CLUSTER|self ...",
+    context_settings={"ignore_unknown_options": True},  # they are the examination's
+)
+
+_of_cluster = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
 def doctor() -> None:
     """Keep `self` a command of its own, though it is the only one."""
+
+
+class CloudName(StrEnum):
+    """Whose identity it is."""
+
+    AZURE = "azure"
+    AWS = "aws"
+    GCP = "gcp"
+
+
+@_of_cluster.command(help=CLUSTER_HELP)
+def examine_cluster(
+    cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help="A context of your kubeconfig.")],
+    service_account: Annotated[
+        str | None, typer.Option("--service-account", metavar="NAMESPACE/NAME", help="Which service account.")
+    ] = None,
+    cloud: Annotated[
+        CloudName | None, typer.Option("--cloud", help="Whose identity it should have; else told from what is there.")
+    ] = None,
+    kubeconfig: Annotated[
+        list[Path] | None, typer.Option("--kubeconfig", metavar="FILE", help="Take the context from here.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.5, max=120.0, help="For all questions together.")
+    ] = 20.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """See `CLUSTER_HELP`."""
+    from muster.cli import examining  # noqa: PLC0415 - not for `--help`
+    from muster.cli.probing import BadTarget  # noqa: PLC0415
+    from muster.cli.progress import waiting  # noqa: PLC0415
+    from validator.doctor.facts import Cloud  # noqa: PLC0415
+
+    try:
+        account = examining.account_from(service_account) if service_account else None
+        wanted = Cloud(cloud.value) if cloud else None
+        with waiting(f"Examining {cluster}"):
+            examined = asyncio.run(examining.examine(kubeconfig or [], cluster, account, wanted, os.environ, timeout))
+    except BadTarget as error:
+        fail(Exit.USAGE, error.message, error.remedy)
+    except examining.NotExamined as error:
+        fail(Exit.NO_ANSWER, error.message, error.remedy)
+
+    from muster.cli.render import output as out  # noqa: PLC0415
+    from muster.cli.render.doctor import doctor_lines  # noqa: PLC0415
+
+    if output.is_data:
+        out.data(examined.document(), output)
+    else:
+        console = out.console()
+        out.show(doctor_lines(examined, console.width), console)
+    raise typer.Exit(Exit.UNHEALTHY if examined.has_findings else Exit.HEALTHY)
 
 
 @app.command("self", help=SELF_HELP, short_help="The service's own machine.")

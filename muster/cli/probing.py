@@ -90,9 +90,14 @@ async def ask_context(
     files: Sequence[Path], context: str | None, environ: Mapping[str, str], timeout_s: float
 ) -> Asked:
     """Ask the cluster of one context. Raises `BadTarget`."""
+    return await ask(await target_from_context(files, context, environ), timeout_s)
+
+
+async def target_from_context(files: Sequence[Path], context: str | None, environ: Mapping[str, str]) -> Target:
+    """The cluster of one context, with its credential. Raises `BadTarget`."""
     paths = list(files) or kubeconfig_paths(environ)
     source = KubeconfigSource(paths=paths, contexts=[context] if context else None)
-    return await ask(_only_one(await anext(source.readings()), context), timeout_s)
+    return _only_one(await anext(source.readings()), context)
 
 
 async def ask(target: Target, timeout_s: float) -> Asked:

@@ -19,6 +19,8 @@ from muster.api.availability import AvailabilityReads
 from muster.api.events import EventStreams
 from muster.api.fleet import FleetReads
 from muster.api.history import HistoryReads
+from muster.api.location_assignment import AssignmentRoutes
+from muster.api.locations import LocationRoutes
 from muster.api.machines import Machines
 from muster.api.operations import Operations
 from muster.api.pages import LoginPage
@@ -44,6 +46,8 @@ _FAMILIES: dict[type, str] = {
     EventStreams: "Events",
     ValidateActions: "Ask a cluster now",
     PauseActions: "Pauses",
+    LocationRoutes: "Backup locations",
+    AssignmentRoutes: "Which clusters use a location",
     AccessRoutes: "Tokens, sessions and the audit log",
     Operations: "The service itself",
     Machines: "For machines",

@@ -30,7 +30,7 @@ Curl takes the header from a file, so that `ps` does not show the token. Muster 
 | Role | May |
 |---|---|
 | viewer | read all about the fleet, its history and metrics |
-| operator | also validate, pause and resume clusters |
+| operator | also validate, pause and resume clusters; make, assign and delete backup locations |
 | admin | also make tokens and login links, read the audit log, set the log level |
 
 Who runs the service has an admin's token without making one: `muster run` leaves it in a file that only its own user
@@ -84,8 +84,8 @@ curl -sS -H @my-script.header -H "$key" --json @pause.json -o two.json -w '%head
 
 ## Two who change one thing
 
-`If-Match` says on which state a change is based. A pause has an `etag`; what names one that is no more is refused with
-[precondition-failed](problems.md#precondition-failed), and the answer has the pause that there is now.
+`If-Match` says on which state a change is based. Pauses and backup locations have an `etag`; what names one that is no
+more is refused with [precondition-failed](problems.md#precondition-failed), and the answer has what there is now.
 
 ```sh run
 echo '{"reason": "takes longer, CHG-4711"}' > longer.json

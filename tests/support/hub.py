@@ -6,13 +6,16 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 from uuid import UUID, uuid5
 
 from collector.availability import Availability, Report, Window, fold, total
 from collector.cluster import Cluster
 from collector.history import ALL, History, Only
 from collector.inventory import Inventory
+from collector.location import Assignment, BackupLocation
+from collector.location_store import LocationStore
+from collector.locations import Locations
 from collector.pauses import Beside, PauseConflict, Pauses
 from collector.recorder import Recorder
 from collector.transition import Transition
@@ -29,6 +32,7 @@ from validator.clock import HubClock
 from validator.discovery.source import SourceProblem
 from validator.engine import Engine
 from validator.health import HealthSettings, step
+from validator.locations import Location, Provider
 from validator.model import NO_EVIDENCE, Check, Evidence, Lifecycle, Outcome, Verdict
 from validator.reasons import REASONS, Health, Reason
 from validator.schedule import Lane, ScheduleSettings
@@ -157,7 +161,10 @@ class MadeUpHub(Hub):
         self.pauses = MadeUpPauses(self.clock)
         self.availability = MadeUpAvailability()
         engine = Engine(ScheduleSettings(), self.recorder.record, self.clock)
-        self.leading = Leading(self.inventory, self.recorder, engine, self.history, self.pauses, self.availability)
+        self.locations = Locations(LocationStore(NO_DATABASE, {}), self.clock)
+        self.leading = Leading(
+            self.inventory, self.recorder, engine, self.history, self.pauses, self.availability, self.locations
+        )
 
     def stand_by(self, cause: str) -> None:
         """Lead no more."""
@@ -193,6 +200,18 @@ class MadeUpHub(Hub):
             given = {field: getattr(verdict, field) for field in Verdict.__slots__} | {"cluster_id": cluster_id}
             states[verdict.check] = step(states.get(verdict.check), Verdict(**given), HealthSettings())
         return cluster_id
+
+    def put_location(
+        self, name: str, *clusters: UUID, owner: str = "ann", allow_shared: bool = False, **fields: Any
+    ) -> BackupLocation:
+        """A location of this name: an S3 bucket called like it, unless `fields` say otherwise."""
+        fields = {"provider": Provider.S3, "container": name, **fields}
+        where = Location(id=uuid5(NAMESPACE, f"location/{name}"), name=name, **fields)
+        now = self.clock.now()
+        assignments = {each: Assignment(each, now, "ann") for each in clusters}
+        made = BackupLocation(where, owner, None, False, allow_shared, now, "ann", assignments)
+        self.locations._remember(made)
+        return made
 
     def answer(
         self,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.location_status import LocationStatus
 from muster.api.listing import Sort
 from muster.cli import completion
 from tests.support.cli import MUSTER, break_one, made_up
@@ -53,6 +54,10 @@ def test_names_come_from_the_service_with_the_token_of_the_line(tmp_path: Path) 
         assert completed("muster cluster sta", **server) == ["stage-1"]
         assert set(completed("muster history ", **server)) == {"prod-eu-1", "stage-1"}
         assert completed("muster pause pro", **server) == ["prod-eu-1"]
+        hub.put_location("backups-eu")
+        hub.put_location("archive")
+        assert completed("muster locations show back", **server) == ["backups-eu"]
+        assert completed("muster locations assign archive sta", **server) == ["stage-1"]
         nobody = {"MUSTER_RUNTIME_DIR": str(tmp_path)}
         assert completed("muster cluster sta", **server, **nobody) == []
         assert completed(f"muster cluster --server {url} --token-file {token} sta", **nobody) == ["stage-1"]
@@ -63,12 +68,14 @@ def test_words_are_completed_without_any_service() -> None:
     assert "ConnectTimeout" in completion.reasons("connectt")
     assert completion.sorts("-na") == ["-name"]
     assert completion.levels("d") == ["debug"]
+    assert completion.statuses("Valid,limi") == ["Valid,LimitedAvailability"]
     assert completed("muster clusters --health Unr") == ["Unreachable"]
 
 
 def test_its_words_are_those_of_the_service() -> None:
     assert set(completion.HEALTHS) == {health.value for health in Health}
     assert set(completion.sorts("")) == {sort.value for sort in Sort}
+    assert set(completion.STATUSES) == {status.value for status in LocationStatus}
 
 
 def silent(_: Asked) -> Iterator[bytes]:

@@ -25,6 +25,8 @@ from collector.cluster import Cluster
 from collector.history import History
 from collector.instruments import RENEW_EVERY
 from collector.inventory import Inventory
+from collector.location_store import LocationStore
+from collector.locations import Locations
 from collector.metrics import MAX_LATE_TICKS, FleetMetrics
 from collector.otlp import Export
 from collector.pauses import Pauses
@@ -63,6 +65,7 @@ class Service:
             History(NO_DATABASE, {}),
             Pauses(NO_DATABASE, {}, self.clock),
             Availability(NO_DATABASE, {}, retention_days=lambda: 90),
+            Locations(LocationStore(NO_DATABASE, {}), self.clock),
         )
         self.hub.role = Role.LEADING
 

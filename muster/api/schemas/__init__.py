@@ -34,10 +34,20 @@ from muster.api.schemas.document import Document
 from muster.api.schemas.events import Bye, Dropped, FleetChanged, Hello
 from muster.api.schemas.fleet import Fleet, Guard, Lane, Lanes, SourceProblem, Store
 from muster.api.schemas.history import Transition, TransitionPage
+from muster.api.schemas.locations import (
+    AssignedCluster,
+    Location,
+    LocationAssignment,
+    LocationAssignmentChange,
+    LocationCreate,
+    LocationDetail,
+    LocationPage,
+)
 from muster.api.schemas.problem import Problem
 
 __all__ = [
     "Answer",
+    "AssignedCluster",
     "AuditEntry",
     "AuditPage",
     "Availability",
@@ -56,6 +66,12 @@ __all__ = [
     "Hello",
     "Lane",
     "Lanes",
+    "Location",
+    "LocationAssignment",
+    "LocationAssignmentChange",
+    "LocationCreate",
+    "LocationDetail",
+    "LocationPage",
     "LogLevel",
     "Pause",
     "PauseRequest",
