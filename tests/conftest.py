@@ -1,3 +1,9 @@
 """Fixtures that every test may ask for. Add a module of `tests/support` here, never a fixture."""
 
-pytest_plugins = ["tests.support.collecting", "tests.support.postgres", "tests.support.servers", "tests.support.loops"]
+pytest_plugins = [
+    "tests.support.azurite",
+    "tests.support.collecting",
+    "tests.support.postgres",
+    "tests.support.servers",
+    "tests.support.loops",
+]

@@ -40,6 +40,20 @@ class Check(StrEnum):
     CREDENTIAL = "credential"
     IDENTITY = "identity"
     """Whether the kube-system UID that the cluster shows is its own; asked by the inventory, not by a probe."""
+    AGENT = "agent"
+    """Whether the agent in the cluster reports."""
+    WORKLOAD_IDENTITY = "workload-identity"
+    """Whether the cluster's service account has the cloud identity that it should have."""
+    VELERO = "velero"
+    STORK = "stork"
+    LOCATION = "location"
+    """Whether a backup location answers from this cluster; the matrix cell."""
+    OBJECT_LOCK = "object-lock"
+    """Whether what is written to the location is kept, and for how long."""
+    BACKUPS = "backups"
+    """Whether the newest backup in the location is young enough."""
+    MISSING_FILES = "missing-files"
+    """Whether all objects are there that the metadata of the backups names."""
 
 
 class Lifecycle(StrEnum):

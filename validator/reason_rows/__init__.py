@@ -1,0 +1,1 @@
+"""The rows of the table of reasons, a file a family; `validator.reasons` joins them."""
