@@ -23,6 +23,7 @@ run: venv ## The service on your own kubeconfig
 	@$(BIN)/muster run
 
 test: venv ## Every test but the soak, against real components
+	scripts/system-packages chromium || echo "Without it, tests that take a browser are skipped." >&2
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
 
 soak: venv ## Crash tests at a hundred random moments, and whatever else takes long
@@ -38,7 +39,7 @@ bench: venv ## The benchmarks, quickly; the full ones: python -m benchmarks.isol
 	scripts/system-packages prometheus prometheus-blackbox-exporter
 	for name in isolation cost scale; do $(BIN)/python -m benchmarks.$$name --quick; done
 
-docs: venv ## Write what is generated: docs/reasons.md
+docs: venv ## Write what is generated: the API, problems, reasons, settings
 	$(BIN)/python -m muster.docs
 
 lock: ## Resolve the dependencies anew into requirements.lock

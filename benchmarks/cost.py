@@ -57,7 +57,7 @@ QUICK = Plan(targets=400, interval_s=5.0, timeout_s=2.5, settle_s=6.0, window_s=
 async def muster_cost(source: Path, plan: Plan, renew_after_s: float) -> Cost:
     async with (
         muster_child(source, interval_s=plan.interval_s, timeout_s=plan.timeout_s, renew_after_s=renew_after_s) as hub,
-        scraper(hub.url, SCRAPE_S) as scrapes,
+        scraper(hub, SCRAPE_S) as scrapes,
     ):
         await asyncio.sleep(plan.settle_s)
         asked = sum(s.check == "apiserver" for s in hub.seen)

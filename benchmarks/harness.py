@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import platform
 import resource
 import signal
@@ -43,6 +44,8 @@ class MusterChild:
 
     process: asyncio.subprocess.Process
     url: str = ""
+    token: str = field(default="", repr=False)
+    """What the service has left for its own user."""
     seen: list[Seen] = field(default_factory=list)
     counted: int = 0
     """Verdicts so far, where the child runs quietly."""
@@ -50,6 +53,11 @@ class MusterChild:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request has to show."""
+        return {"Authorization": f"Bearer {self.token}"}
 
     async def follow(self) -> None:
         """Read what the child reports, until it ends."""
@@ -88,11 +96,15 @@ async def muster_child(
         command = [sys.executable, "-m", "benchmarks.hub", "--source", str(source)]
         command += ["--data-dir", f"{directory}/data", "--interval", str(interval_s), "--timeout", str(timeout_s)]
         command += ["--renew-after", str(renew_after_s)] + ["--quiet"] * quiet
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE_BYTES)
+        environ = {**os.environ, "MUSTER_RUNTIME_DIR": f"{directory}/run"}
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE_BYTES, env=environ
+        )
         assert process.stdout is not None
         async with asyncio.timeout(60):
             ready = json.loads(await process.stdout.readline())
-        child = MusterChild(process, ready["ready"])
+        (token,) = Path(directory, "run").glob("*.token")  # noqa: ASYNC240 - once
+        child = MusterChild(process, ready["ready"], token.read_text().strip())
         following = asyncio.create_task(child.follow(), name="follow")
         try:
             yield child
@@ -108,16 +120,16 @@ async def muster_child(
 
 
 @asynccontextmanager
-async def scraper(url: str, every_s: float) -> AsyncIterator[list[int]]:
+async def scraper(child: MusterChild, every_s: float) -> AsyncIterator[list[int]]:
     """Scrape `/metrics` for ever; gives the list of the answers' sizes in bytes."""
     sizes: list[int] = []
 
     async def scrape() -> None:
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(headers=child.headers) as session:
             while True:
                 await asyncio.sleep(every_s)
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                    async with session.get(f"{url}/metrics", timeout=aiohttp.ClientTimeout(every_s)) as answer:
+                    async with session.get(f"{child.url}/metrics", timeout=aiohttp.ClientTimeout(every_s)) as answer:
                         sizes.append(len(await answer.read()))
 
     task = asyncio.create_task(scrape(), name="scraper")

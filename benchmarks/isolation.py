@@ -51,7 +51,7 @@ async def measure(dead: int, kinds: tuple[str, ...], duration_s: float, revive_a
         async with (
             running_fleet(Path(directory), groups=groups, warm=True) as fleet,
             muster_child(fleet.source, interval_s=INTERVAL_S, timeout_s=TIMEOUT_S) as hub,
-            scraper(hub.url, 5.0),
+            scraper(hub, 5.0),
         ):
             revived = None
             if dead:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from collector.cluster import Cluster
+from collector.pauses import Pause
 from validator.health import CheckState, Rollup, Shown, rollup, shown
 from validator.model import Check
-from validator.reasons import SEVERITY, Health
+from validator.reasons import SEVERITY, Health, Reason
 
 States = Mapping[Check, CheckState]
 
@@ -27,15 +28,21 @@ class ClusterView:
     rollup: Rollup
     checks: tuple[Shown, ...]
     """In the order of `Check`."""
-    age_s: float | None
-    """Age of the fact that decides; None when there is none yet."""
+    heard_at: float | None
+    """When the fact that decides came in; None when there is none yet."""
     pending: bool
     """Its health has changed, but the change is not committed yet."""
+    pause: Pause | None = None
+    """The pause that holds, also where a lifecycle is what suspends the cluster."""
 
     @property
     def health(self) -> Health:
         """Shorthand for the rollup's."""
         return self.rollup.health
+
+    def age_s(self, now: float) -> float | None:
+        """Age of the fact that decides; None when there is none yet."""
+        return None if self.heard_at is None else max(0.0, now - self.heard_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +59,18 @@ class FleetSnapshot:
     flapping: int
 
 
-def view(cluster: Cluster, states: States, now: float, *, pending: bool = False) -> ClusterView:
-    """One cluster at `now`."""
+def view(
+    cluster: Cluster, states: States, now: float, *, pending: bool = False, pause: Pause | None = None
+) -> ClusterView:
+    """One cluster at `now`; `pause` is the one that holds then."""
     asked = [check for check in Check if check in states and not (check is Check.CREDENTIAL and _anonymous(cluster))]
     checks = tuple(shown(states[check], now) for check in asked)
-    rolled = rollup(cluster.lifecycle, checks)
+    rolled = rollup(cluster.lifecycle, checks, paused=pause is not None)
+    if pause is not None and rolled.reason is Reason.PAUSED:
+        rolled = replace(rolled, message=pause.message(), since=pause.begins_at)
     deciding = next((c.state for c in checks if c.state.check is rolled.check), None)
-    age_s = None if deciding is None else max(0.0, now - deciding.received_at)
-    return ClusterView(cluster, rolled, checks, age_s, pending)
+    heard_at = None if deciding is None else deciding.received_at
+    return ClusterView(cluster, rolled, checks, heard_at, pending, pause)
 
 
 def snapshot(
@@ -76,12 +87,12 @@ def assemble(views: Iterable[ClusterView], now: float) -> FleetSnapshot:
     """The picture of these clusters, in any order, all seen at `now`."""
     ordered = sorted(views, key=_worst_first)
     counts = Counter(v.health for v in ordered)
-    ages = [v.age_s for v in ordered if v.age_s is not None and v.health is not Health.SUSPENDED]
+    heard = [v.heard_at for v in ordered if v.heard_at is not None and v.health is not Health.SUSPENDED]
     return FleetSnapshot(
         now=now,
         clusters=tuple(ordered),
         counts={health: counts[health] for health in Health},
-        oldest_age_s=max(ages, default=None),
+        oldest_age_s=max(0.0, now - min(heard)) if heard else None,
         flapping=sum(v.rollup.flapping for v in ordered),
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from math import inf
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -25,6 +27,21 @@ _NO_ID = 2**63 - 1
 """Above every id."""
 
 
+class Only(NamedTuple):
+    """Which changes; all of them without any of it."""
+
+    begin: float = -inf
+    """Hub clock: noticed then or later."""
+    end: float = inf
+    """Noticed before."""
+    checks: tuple[str, ...] = ()
+    """Empty = any, as is `to_health`."""
+    to_health: tuple[str, ...] = ()
+
+
+ALL = Only()
+
+
 class History:
     """The append-only past."""
 
@@ -32,17 +49,41 @@ class History:
         self._db = db
         self._sql = queries
 
-    async def page(self, cluster_id: UUID | None, limit: int, before_id: int | None = None) -> list[Transition]:
+    async def page(
+        self, cluster_id: UUID | None, limit: int, before_id: int | None = None, only: Only = ALL
+    ) -> list[Transition]:
         """Newest first, of one cluster or of all; `before_id` is the last id of the page before.
 
         Raises `StoreError`.
         """
-        bounds = (min(limit, MAX_PAGE), _NO_ID if before_id is None else before_id)
+        bounds = (
+            min(limit, MAX_PAGE),
+            _NO_ID if before_id is None else before_id,
+            only.begin,
+            only.end,
+            only.checks or None,
+            only.to_health or None,
+        )
         if cluster_id is None:
             rows = await self._db.fetch(self._sql["history"], *bounds)
         else:
             rows = await self._db.fetch(self._sql["cluster_history"], *bounds, cluster_id)
         return [transition_from_row(dict(row)) for row in rows]
+
+    async def oldest(self) -> float | None:
+        """When the oldest change that is kept was noticed; None = there is none. Raises `StoreError`."""
+        found: float | None = await self._db.fetchval(self._sql["oldest_transition"])
+        return found
+
+    async def after(self, last_id: int, limit: int) -> list[Transition]:
+        """Oldest first, of all clusters, with ids above `last_id`. Raises `StoreError`."""
+        rows = await self._db.fetch(self._sql["history_after"], last_id, min(limit, MAX_PAGE))
+        return [transition_from_row(dict(row)) for row in rows]
+
+    async def reaches_back_to(self, last_id: int) -> bool:
+        """Whether nothing above this id has aged out yet. Raises `StoreError`."""
+        oldest: int | None = await self._db.fetchval(self._sql["oldest_transition_id"])
+        return oldest is not None and oldest <= last_id + 1
 
     async def keep_partitions(self, now: float, retention_days: int) -> None:
         """Make the months to come, drop what is wholly older than the retention. Raises `StoreError`."""

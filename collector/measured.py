@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from collector.inventory import Inventory
+from collector.pauses import Pauses
 from collector.recorder import Recorder
 from validator.clock import Clock
 from validator.engine import Engine
@@ -39,6 +40,11 @@ class Known(Protocol):
     @property
     def recorder(self) -> Recorder:
         """Their states, and how the writing goes."""
+        ...
+
+    @property
+    def pauses(self) -> Pauses:
+        """Who is out of judgement."""
         ...
 
     @property
@@ -149,7 +155,8 @@ async def _fleet(known: Known, clock: Clock) -> Fleet:
     while chunk := list(islice(clusters, CHUNK)):
         for cluster in chunk:
             states = known.recorder.states.get(cluster.id, {})
-            rolled = rollup(cluster.lifecycle, (shown(state, now) for state in states.values()))
+            paused = known.pauses.active(cluster.id, now) is not None
+            rolled = rollup(cluster.lifecycle, (shown(state, now) for state in states.values()), paused=paused)
             rows.append(ClusterRow(cluster.id, cluster.name, cluster.source, rolled.health, rolled.last_success_at))
         await asyncio.sleep(0)
     counts = Counter(row.health for row in rows)

@@ -22,6 +22,10 @@ WITH s AS (
 left_over AS (
     DELETE FROM check_states USING s, clusters c
     WHERE check_states.cluster_id = s.id AND c.id = s.id AND c.gone_at IS NOT NULL
+),
+absent AS (
+    INSERT INTO absences (cluster_id, gone_at, back_at)
+    SELECT c.id, c.gone_at, now() FROM s JOIN clusters c ON c.id = s.id AND c.gone_at IS NOT NULL
 )
 INSERT INTO clusters (id, name, source, endpoint, external_uid, labels, lifecycle, first_seen_at)
 SELECT s.id, s.name, s.source, s.endpoint, s.external_uid, s.labels, s.lifecycle, to_timestamp(s.first_seen_at) FROM s
@@ -136,23 +140,54 @@ RETURNING id;
 -- Who leads: a write that was refused by the fence asks this before it says "conflict".
 SELECT epoch FROM leadership;
 
+-- name: fence_off
+-- A row if $1 is the leader's epoch, once no commit of it is under way any more: those share this lock.
+SELECT true FROM leadership WHERE epoch = $1 FOR UPDATE;
+
+-- name: newest_transition
+-- The id with which history ends; 0 before it begins.
+SELECT coalesce(max(id), 0) FROM transitions;
+
 -- name: find_transition
--- The transition that made version $3 of one check: was a commit whose answer was lost done after all?
+-- The transition that made one of the versions $3 of one check: was a commit whose answer was lost done after all? Its
+-- id is above $4; below, a cluster that was gone and came back may have had the same versions.
 SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
     extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
-FROM transitions WHERE cluster_id = $1 AND check_name = $2 AND changes = $3 ORDER BY id DESC LIMIT 1;
+FROM transitions WHERE cluster_id = $1 AND check_name = $2 AND changes = ANY($3::bigint[]) AND id > $4
+ORDER BY id DESC LIMIT 1;
 
 -- name: history
--- The newest transitions of all clusters, older than the id $2; at most $1.
+-- The newest transitions of all clusters, older than the id $2; at most $1. Noticed from $3 until before $4 (seconds since
+-- the epoch, or infinite); of the checks $5 and to the healths $6 only, where these are not NULL.
 SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
     extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
-FROM transitions WHERE id < $2 ORDER BY id DESC LIMIT $1;
+FROM transitions WHERE id < $2
+    AND at >= to_timestamp($3) AND at < to_timestamp($4)
+    AND ($5::text[] IS NULL OR check_name = ANY($5)) AND ($6::text[] IS NULL OR to_health = ANY($6))
+ORDER BY id DESC LIMIT $1;
 
 -- name: cluster_history
--- The newest transitions of one cluster ($3), older than the id $2; at most $1.
+-- The newest transitions of one cluster ($7); all else as in `history`.
 SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
     extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
-FROM transitions WHERE cluster_id = $3 AND id < $2 ORDER BY id DESC LIMIT $1;
+FROM transitions WHERE cluster_id = $7 AND id < $2
+    AND at >= to_timestamp($3) AND at < to_timestamp($4)
+    AND ($5::text[] IS NULL OR check_name = ANY($5)) AND ($6::text[] IS NULL OR to_health = ANY($6))
+ORDER BY id DESC LIMIT $1;
+
+-- name: history_after
+-- The oldest transitions of all clusters with an id above $1; at most $2.
+SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
+    extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
+FROM transitions WHERE id > $1 ORDER BY id LIMIT $2;
+
+-- name: oldest_transition_id
+-- The id with which the history that is kept begins; NULL if there is none.
+SELECT min(id) FROM transitions;
+
+-- name: oldest_transition
+-- When the oldest change that is kept was noticed.
+SELECT extract(epoch FROM at)::float8 FROM transitions ORDER BY id LIMIT 1;
 
 -- name: partitions
 -- The monthly partitions that exist.
@@ -171,3 +206,45 @@ INSERT INTO {month} SELECT * FROM early;
 -- name: forget_gone
 -- Clusters that are gone for so long that their history is gone too.
 DELETE FROM clusters WHERE gone_at < $1;
+
+-- name: load_pauses
+-- The pauses that nobody has ended; of these clusters ($1), or of all.
+SELECT id, cluster_id, reason, by_whom, extract(epoch FROM begins_at)::float8 AS begins_at,
+    extract(epoch FROM until)::float8 AS until, version
+FROM pauses WHERE ended_at IS NULL AND ($1::uuid[] IS NULL OR cluster_id = ANY($1));
+
+-- name: begin_pause
+-- As the leader of epoch $1. Gives nothing where the cluster has an open pause, or another instance leads.
+INSERT INTO pauses (cluster_id, reason, by_whom, begins_at, until)
+SELECT $2::uuid, $3::text, $4::text, to_timestamp($5::float8), to_timestamp($6::float8)
+FROM leadership WHERE epoch = $1 FOR SHARE
+ON CONFLICT (cluster_id) WHERE ended_at IS NULL DO NOTHING
+RETURNING id, cluster_id, reason, by_whom, extract(epoch FROM begins_at)::float8 AS begins_at,
+    extract(epoch FROM until)::float8 AS until, version;
+
+-- name: change_pause
+-- As the leader of epoch $1, if the pause $2 still has version $3 and is open.
+UPDATE pauses SET reason = $4, by_whom = $5, until = to_timestamp($6::float8), version = version + 1
+WHERE id = $2 AND version = $3 AND ended_at IS NULL
+    AND EXISTS (SELECT FROM leadership WHERE epoch = $1 FOR SHARE)
+RETURNING id, cluster_id, reason, by_whom, extract(epoch FROM begins_at)::float8 AS begins_at,
+    extract(epoch FROM until)::float8 AS until, version;
+
+-- name: end_pause
+-- As the leader of epoch $1, if the pause $2 still has version $3 and is open.
+UPDATE pauses SET ended_at = to_timestamp($4::float8), ended_by = $5, version = version + 1
+WHERE id = $2 AND version = $3 AND ended_at IS NULL
+    AND EXISTS (SELECT FROM leadership WHERE epoch = $1 FOR SHARE)
+RETURNING id;
+
+-- name: end_passed_pauses
+-- As the leader of epoch $1: those whose `until` has passed at $2. Gives their clusters.
+UPDATE pauses SET ended_at = until, version = version + 1
+WHERE ended_at IS NULL AND until <= to_timestamp($2::float8)
+    AND EXISTS (SELECT FROM leadership WHERE epoch = $1 FOR SHARE)
+RETURNING id, cluster_id;
+
+-- name: forget_pauses
+-- What ended before $1, and what is left of clusters that are forgotten themselves.
+DELETE FROM pauses p
+WHERE p.ended_at < $1 OR p.begins_at < $1 AND NOT EXISTS (SELECT FROM clusters c WHERE c.id = p.cluster_id);

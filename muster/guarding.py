@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import structlog
@@ -21,14 +21,21 @@ REFERENCE_TIMEOUT_S = 3.0
 
 
 async def watch_guard(
-    leading: Leading, references: Sequence[tuple[str, int]], clock: Clock, settings: GuardSettings
+    leading: Leading, references: Callable[[], Sequence[tuple[str, int]]], clock: Clock, settings: GuardSettings
 ) -> NoReturn:
-    """Until cancelled; four looks an interval, since the guard has to be asked more often than once in one."""
+    """Until cancelled; four looks an interval, since the guard has to be asked more often than once in one.
+
+    `references` is asked at each look: they may change at run time.
+    """
     while True:
         await asyncio.sleep(settings.interval_s / 4)
-        answers = await _ask_all(references)
+        answers = await _ask_all(references())
         now = clock.now()
-        suspended = {c.id for c in leading.inventory.clusters.values() if c.lifecycle is not Lifecycle.ACTIVE}
+        suspended = {
+            c.id
+            for c in leading.inventory.clusters.values()
+            if c.lifecycle is not Lifecycle.ACTIVE or leading.pauses.active(c.id, now) is not None
+        }
         states = (checks[Check.APISERVER] for checks in leading.recorder.states.values() if Check.APISERVER in checks)
         counts = guard.count(leading.guard, states, suspended, now, settings)
         before, leading.guard = leading.guard, guard.assess(leading.guard, counts, answers, now, settings)

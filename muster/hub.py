@@ -10,17 +10,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from collector.availability import Availability
 from collector.fleet import ClusterView, FleetSnapshot, assemble, view
 from collector.history import History
 from collector.inventory import Inventory
+from collector.look import Look
+from collector.naming import Naming
+from collector.pauses import Pauses
 from collector.recorder import Recorder
+from muster.events import Events
 from validator.clock import HubClock
 from validator.discovery.source import SourceProblem
 from validator.engine import Engine
 from validator.guard import QUIET, Guard
 
-PIECE = 500
-"""Clusters that are looked at in one turn of the loop: 4 ms."""
+PIECE = 200
+"""Clusters that are looked at in one turn of the loop: 2 ms where all views have to be made."""
 
 
 class Role(StrEnum):
@@ -40,6 +45,8 @@ class Leading:
     recorder: Recorder
     engine: Engine
     history: History
+    pauses: Pauses
+    availability: Availability
     guard: Guard = QUIET
 
 
@@ -54,37 +61,45 @@ class Hub:
         self.waiting_for = ""
         """One sentence, while starting or standing by."""
         self.leading: Leading | None = None
+        self.events = Events()
+        """What is told to everybody who listens; open while this instance leads."""
+        self._naming: Naming | None = None
 
-    async def fleet(self) -> FleetSnapshot | None:
-        """The picture now; None while this instance does not lead. Made in pieces: it never holds the loop for long."""
+    async def fleet(self, look: Look | None = None) -> FleetSnapshot | None:
+        """The picture now; None while this instance does not lead. Made in pieces: it never holds the loop for long.
+
+        `look` takes over what the one before it saw, and tells afterwards whether anything has changed.
+        """
         if (known := self.leading) is None:
             return None
-        now, recorder = self.clock.now(), known.recorder
+        now, recorder, pauses, look = self.clock.now(), known.recorder, known.pauses, look or Look()
         views: list[ClusterView] = []
         for number, cluster in enumerate(list(known.inventory.clusters.values()), 1):
             states = recorder.states.get(cluster.id, {})
-            views.append(view(cluster, states, now, pending=recorder.pending(cluster.id)))
+            pending, pause = recorder.pending(cluster.id), pauses.active(cluster.id, now)
+            views.append(look.see(cluster, states, now, pending=pending, pause=pause))
             if number % PIECE == 0:
                 await asyncio.sleep(0)
                 now = self.clock.now()  # it may have been set, and all states with it
+        look.end()
         return assemble(views, now)
 
     def cluster(self, cluster_id: UUID) -> ClusterView | None:
         """One cluster now; None if there is none with this id, or this instance does not lead."""
         if self.leading is None or (cluster := self.leading.inventory.clusters.get(cluster_id)) is None:
             return None
-        recorder = self.leading.recorder
-        return view(
-            cluster, recorder.states.get(cluster_id, {}), self.clock.now(), pending=recorder.pending(cluster_id)
-        )
+        recorder, now = self.leading.recorder, self.clock.now()
+        pending, pause = recorder.pending(cluster_id), self.leading.pauses.active(cluster_id, now)
+        return view(cluster, recorder.states.get(cluster_id, {}), now, pending=pending, pause=pause)
 
     def find(self, name: str) -> list[UUID]:
         """Ids of the clusters that this name (or other name, id, or beginning of an id) stands for."""
         if self.leading is None:
             return []
-        clusters = self.leading.inventory.clusters.values()
-        exact = [c.id for c in clusters if name in (c.name, str(c.id), *c.also_known_as)]
-        return exact or [c.id for c in clusters if len(name) >= 6 and str(c.id).startswith(name)]
+        clusters = self.leading.inventory.clusters
+        if self._naming is None or not self._naming.is_of(clusters):
+            self._naming = Naming(clusters)
+        return self._naming.find(name)
 
     def source_problems(self) -> tuple[tuple[str, SourceProblem], ...]:
         """What can't be read at the moment, with the source's name."""

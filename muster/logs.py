@@ -41,7 +41,6 @@ def configure_logs(
 ) -> None:
     """Set up structlog and the standard library's logging for this process; `to` is stderr unless given."""
     stream = sys.stderr if to is None else to
-    number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -60,17 +59,27 @@ def configure_logs(
             ],
         )
     )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(number)
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    logging.getLogger().handlers = [handler]
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(number),
     )
+    set_level(level)
+
+
+def level() -> str:
+    """Least level that is logged now, e.g. `info`."""
+    return logging.getLevelName(logging.getLogger().level).lower()
+
+
+def set_level(level: str) -> None:
+    """Log from this level on, ours and libraries'. Loggers look at each call, so those that exist obey too."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(number)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
 
 
 def _rendering(log_format: str, stream: TextIO) -> list[Processor]:

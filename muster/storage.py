@@ -11,6 +11,7 @@ from typing import NoReturn
 import structlog
 
 import collector
+import muster
 import store
 from muster.settings import Settings
 from store.embedded import EmbeddedPostgres
@@ -27,7 +28,7 @@ START_AGAIN_S = 2.0
 """Between two attempts to start the embedded PostgreSQL again."""
 
 
-_PACKAGES = {"store": store, "collector": collector}
+_PACKAGES = {"store": store, "collector": collector, "muster": muster}
 """Each owns its tables; in the order in which they are made."""
 
 

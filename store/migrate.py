@@ -33,7 +33,7 @@ TABLE_LOCK_TIMEOUT_S = 5.0
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _FLOOR = re.compile(r"^--\s*min_code_version:\s*(\d+)\s*$", re.MULTILINE)
 
-_TABLE = """
+BOOK_SQL = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     package text NOT NULL,
     number integer NOT NULL,
@@ -46,7 +46,9 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 """
 _EXISTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 _APPLIED = "SELECT package, number, name, sha256, min_code_version FROM schema_migrations ORDER BY package, number"
-_RECORD = "INSERT INTO schema_migrations (package, number, name, sha256, min_code_version) VALUES ($1, $2, $3, $4, $5)"
+RECORD_SQL = (
+    "INSERT INTO schema_migrations (package, number, name, sha256, min_code_version) VALUES ($1, $2, $3, $4, $5)"
+)
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 _UNLOCK = "SELECT pg_advisory_unlock($1)"
 _HOLDER = """
@@ -116,12 +118,20 @@ async def migrate(
     migrations = read_migrations(sets)
     async with db.session() as session, _lock(session, lock_wait_s):
         if not await session.fetchval(_EXISTS):
-            await session.execute(_TABLE)
+            await session.execute(BOOK_SQL)
         applied = [Applied(**row) for row in await session.fetch(_APPLIED)]
         pending = plan(migrations, applied, code_version)
         for migration in pending:
             await _apply(session, migration, table_lock_timeout_s)
     return [migration.label for migration in pending]
+
+
+async def outstanding(db: Database, sets: Sequence[MigrationSet], code_version: int) -> list[str]:
+    """Labels of what `migrate` would apply now; changes nothing. Raises as `migrate` does."""
+    applied: list[Applied] = []
+    if await db.fetchval(_EXISTS):
+        applied = [Applied(**row) for row in await db.fetch(_APPLIED)]
+    return [migration.label for migration in plan(read_migrations(sets), applied, code_version)]
 
 
 def read_migrations(sets: Sequence[MigrationSet]) -> list[Migration]:
@@ -193,7 +203,7 @@ async def _apply(session: Session, migration: Migration, table_lock_timeout_s: f
             await session.execute(f"SET LOCAL lock_timeout = '{table_lock_timeout_s:.3f}s'")
             await session.execute(migration.sql, timeout_s=MIGRATION_TIMEOUT_S)
             row = migration
-            await session.execute(_RECORD, row.package, row.number, row.name, row.sha256, row.min_code_version)
+            await session.execute(RECORD_SQL, row.package, row.number, row.name, row.sha256, row.min_code_version)
     except StoreError as error:
         raise type(error)(f"migration {migration.label}.sql was rolled back: {error.message}") from error
 

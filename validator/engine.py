@@ -41,6 +41,11 @@ again (measured: a tenth of an ask's CPU)."""
 Sink = Callable[[Sequence[Verdict]], None]
 """Takes verdicts as they come; must not block: whatever is slow belongs behind it."""
 
+Awaited = asyncio.Future[Sequence[Verdict] | None]
+"""The verdicts of one ask, after the sink has them; None = there will be none: the target is removed, or all has ended.
+
+No exception, since nobody may be left to retrieve it."""
+
 
 @dataclass(slots=True, eq=False)
 class Target:
@@ -60,6 +65,10 @@ class Target:
     """Hastened in mid-ask: ask once more when that is over."""
     entry: int = 0
     """Number of its valid agenda entry: older entries in the heap are void."""
+    not_before: float = 0.0
+    """Monotonic time until which its server has asked to be left alone."""
+    awaited: list[Awaited] = field(default_factory=list)
+    """Those who wait for the answer to an ask that has not begun yet."""
 
 
 class Engine:
@@ -94,21 +103,28 @@ class Engine:
         finally:
             for target in self._targets.values():
                 target.probe.close()
+                _tell(target.awaited, None)
 
     async def _ask(self, target: Target, lane: Lane) -> None:
         target.task = asyncio.current_task()  # not before: a task that is cancelled unstarted would keep its slot
+        awaited, target.awaited = target.awaited, []  # who comes from now on waits for the next ask
         try:
             if not target.removed:  # while it waited
                 started = monotonic()
                 answer = await self._answer(target.name, target.probe)
-                self._settle(target, lane, answer, started, monotonic())
+                _tell(awaited, self._settle(target, lane, answer, started, monotonic()))
         finally:
             target.task = None
+            target.awaited[:0] = (each for each in awaited if not each.done())  # cancelled: the new probe will answer
             self.lanes[lane].leave()
             if len(self.lanes[lane]):
                 self._changed.set()
-            if not target.removed and (target.again or not target.entry):  # no entry: cancelled, its probe replaced
+            if target.removed:
+                _tell(target.awaited, None)
+            elif target.again or not target.entry:  # no entry: cancelled, its probe replaced
                 self._put(target, monotonic())
+            elif target.awaited:
+                self._put(target, max(monotonic(), target.not_before))
             target.again = False
 
     async def _answer(self, name: str, probe: Probe) -> Answer:
@@ -119,36 +135,37 @@ class Engine:
             text = f"{type(defect).__name__} in the probe"
             return Answer((Fact(Check.APISERVER, Outcome.UNKNOWN, Reason.PROBE_DEFECT, Stage.HUB, text),))
 
-    def _settle(self, target: Target, lane: Lane, answer: Answer, started: float, now: float) -> None:
+    def _settle(self, target: Target, lane: Lane, answer: Answer, started: float, now: float) -> Sequence[Verdict]:
         """After an answer: the target's next tick, and the verdicts."""
         settings, due = self._settings, target.due
+        target.not_before = now + min(answer.retry_after_s or 0.0, settings.backoff_max_s)
         target.pace = target.pace.after(unanswered=answer.unanswered)
         self._put(target, schedule.next_due(due, now, target.phase, target.pace, settings, answer.retry_after_s))
         until_next_s = target.due - now + self._queue_s(target.pace.lane)
         effective_s = max(schedule.period_s(target.pace, settings), until_next_s)
         received_at = self._clock.now()
         skipped = schedule.skipped_ticks(due, now, settings.interval_s)
-        self._sink(
-            [
-                Verdict(
-                    check=fact.check,
-                    cluster_id=target.id,
-                    outcome=fact.outcome,
-                    observed_at=received_at,
-                    received_at=received_at,
-                    duration_s=now - started,
-                    lateness_s=now - due,
-                    allowance_s=schedule.allowance_s(settings, effective_s * fact.every),
-                    lane=lane,
-                    skipped_ticks=skipped,
-                    reason=fact.reason,
-                    stage=fact.stage,
-                    message=clean_text(fact.message, MAX_MESSAGE_CHARS),
-                    evidence=clean_evidence(fact.evidence),
-                )
-                for fact in answer.facts
-            ]
-        )
+        verdicts = [
+            Verdict(
+                check=fact.check,
+                cluster_id=target.id,
+                outcome=fact.outcome,
+                observed_at=received_at,
+                received_at=received_at,
+                duration_s=now - started,
+                lateness_s=now - due,
+                allowance_s=schedule.allowance_s(settings, effective_s * fact.every),
+                lane=lane,
+                skipped_ticks=skipped,
+                reason=fact.reason,
+                stage=fact.stage,
+                message=clean_text(fact.message, MAX_MESSAGE_CHARS),
+                evidence=clean_evidence(fact.evidence),
+            )
+            for fact in answer.facts
+        ]
+        self._sink(verdicts)
+        return verdicts
 
     # -- the agenda
 
@@ -195,7 +212,7 @@ class Engine:
         interval_s = self._settings.interval_s
         if known is not None:
             known.probe.close()
-            known.probe, known.name = probe, name
+            known.probe, known.name, known.not_before = probe, name, 0.0
             if known.task is not None:
                 known.task.cancel()  # its answer would be of the old probe
             if known.entry:  # what kept it waiting (backoff, Retry-After) was of the old one too
@@ -214,6 +231,7 @@ class Engine:
             return
         target.removed = True
         target.probe.close()
+        _tell(target.awaited, None)
         if target.task is not None:
             target.task.cancel()
         self._resize()
@@ -228,6 +246,33 @@ class Engine:
         else:
             target.again = target.task is not None
 
+    def ask_now(self, target_id: UUID) -> Awaited:
+        """Ask this target now, by an ask that begins after this call; gives its answer to whoever waits for it.
+
+        As many as call before that ask begins wait for the same one. It waits for a slot of its lane as any other ask,
+        and for as long as the server has asked to be left alone (`held_back_s`): Retry-After binds a person who is
+        curious too. `hasten`, which is for what we have to mend ourselves, a rejected credential, does not wait for it.
+        Cancel what this gives to wait no more; the ask goes on.
+        """
+        awaited: Awaited = asyncio.get_running_loop().create_future()
+        target = self._targets.get(target_id)
+        if target is None:
+            awaited.set_result(None)
+            return awaited
+        target.awaited = [*(each for each in target.awaited if not each.done()), awaited]
+        if target.entry and target.task is None:
+            self._put(target, min(target.due, max(monotonic(), target.not_before)))
+        return awaited
+
+    def knows(self, target_id: UUID) -> bool:
+        """Whether it is a target."""
+        return target_id in self._targets
+
+    def held_back_s(self, target_id: UUID) -> float:
+        """For how long its server has asked to be left alone."""
+        target = self._targets.get(target_id)
+        return 0.0 if target is None else max(0.0, target.not_before - monotonic())
+
     def next_due_s(self, target_id: UUID) -> float | None:
         """Seconds until the target is asked again; None while it is waiting for a slot or being asked, or unknown."""
         target = self._targets.get(target_id)
@@ -239,3 +284,11 @@ class Engine:
         fleet = len(self._targets)
         self.lanes[Lane.LIVE].slots = schedule.live_slots(fleet, self._settings, self._descriptors)
         self.lanes[Lane.DEAD].slots = schedule.dead_slots(fleet, self._settings, self._descriptors)
+
+
+def _tell(awaited: list[Awaited], verdicts: Sequence[Verdict] | None) -> None:
+    """Tell those who still wait."""
+    for each in awaited:
+        if not each.done():
+            each.set_result(verdicts)
+    awaited.clear()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from functools import partial
 
-from aiohttp import web
+from aiohttp import ETag, web
 from pydantic import TypeAdapter
 
-from collector.fleet import ClusterView
 from muster.access.roles import Role
 from muster.api import present, schemas
 from muster.api.answers import json_answer, json_list
+from muster.api.cursor import CursorError, decode, encode
+from muster.api.fleet_queries import ClustersQuery
 from muster.api.names import Names
-from muster.api.picture import Pictures
+from muster.api.picture import Picture, Pictures
 from muster.api.problems import Kind, ProblemError
-from muster.api.queries import ClustersQuery, NoQuery, Position, read_query
+from muster.api.queries import NoQuery, bad_query, read_query
 from muster.api.table import Route
 from muster.hub import Hub
 from validator.health import HealthSettings
@@ -32,13 +33,21 @@ class FleetReads:
         self._pictures = pictures
         self._names = names
         self._settings = settings
+        self._fleet: tuple[Picture, schemas.Fleet] | None = None
 
     def routes(self) -> list[Route]:
         """Its rows of the route table."""
         busy = (Kind.NOT_LEADING,)
         return [
             Route(
-                "GET", "/api/v1/fleet", self.fleet, Role.VIEWER, "The fleet in numbers", schemas.Fleet, problems=busy
+                "GET",
+                "/api/v1/fleet",
+                self.fleet,
+                Role.VIEWER,
+                "The fleet in numbers",
+                schemas.Fleet,
+                problems=busy,
+                tagged=True,
             ),
             Route(
                 "GET",
@@ -62,32 +71,40 @@ class FleetReads:
         ]
 
     async def fleet(self, request: web.Request) -> web.Response:
-        """The fleet in numbers."""
+        """The fleet in numbers. Its `ETag` is the generation: 304 as long as no cluster means anything else."""
         read_query(NoQuery, request.query)
         picture = await self._pictures.now()
-        return json_answer(await present.fleet(self._hub, picture.leading, picture.snapshot, 0))
+        tag = self._pictures.tag(picture)
+        if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
+            answer = web.Response(status=304)
+        else:
+            if self._fleet is None or self._fleet[0] is not picture:  # 2 ms at 10,000 clusters
+                document = await present.fleet(self._hub, picture.leading, picture.snapshot, picture.generation)
+                self._fleet = (picture, document)
+            answer = json_answer(self._fleet[1])
+        answer.etag = ETag(tag, is_weak=True)  # weak: ages and lateness differ under one tag
+        answer.headers["Cache-Control"] = "no-cache"  # may be kept, and is asked about every time
+        return answer
 
     async def clusters(self, request: web.Request) -> web.Response:
         """Clusters, those that need attention first."""
         query = read_query(ClustersQuery, request.query)
+        canonical = query.canonical()
+        try:
+            position = None if query.after is None else decode(query.after, canonical)
+        except CursorError as error:
+            bad_query("after", str(error))
         picture = await self._pictures.now()
-        wanted = [*chain.from_iterable(views for health, views in picture.by_health.items() if health in query.health)]
-        page: list[ClusterView] = []
-        total, more = 0, False
-        async for some in present.chunks(wanted, 5 * present.CHUNK):
-            for view in filter(query.matches, some):
-                total += 1
-                if len(page) == query.limit:
-                    more = True
-                elif query.after is None or Position.of(view) > query.after:
-                    page.append(view)
+        listed = await picture.lists.get(query)
+        page, following = listed.after(position, query.limit)
+        now = picture.snapshot.now
         head = schemas.ClusterPage(
-            now=present.instant(picture.snapshot.now),
-            total=total,
-            next=Position.of(page[-1]).token() if more else None,
+            now=present.instant(now),
+            total=len(listed.views),
+            next=None if following is None else encode(following, canonical),
             clusters=(),
         )
-        return await json_list(head, page, present.cluster, _CLUSTERS)
+        return await json_list(head, page, partial(present.cluster, now=now), _CLUSTERS)
 
     async def cluster(self, request: web.Request) -> web.Response:
         """One cluster, by name, other name, id or the beginning of an id."""

@@ -8,17 +8,20 @@ from pydantic import TypeAdapter
 from muster.access.roles import Role
 from muster.api import present, schemas
 from muster.api.answers import json_list
+from muster.api.history_queries import TransitionsQuery
 from muster.api.names import Names, as_uuid
 from muster.api.picture import Pictures
 from muster.api.problems import Kind
-from muster.api.queries import TransitionsQuery, read_query
+from muster.api.queries import read_query
 from muster.api.table import Route
+from validator.clock import Clock
 
 
 class HistoryReads:
     """Handlers on one hub."""
 
-    def __init__(self, pictures: Pictures, names: Names) -> None:
+    def __init__(self, clock: Clock, pictures: Pictures, names: Names) -> None:
+        self._clock = clock
         self._pictures = pictures
         self._names = names
 
@@ -58,10 +61,15 @@ class HistoryReads:
 
     async def _transitions(self, request: web.Request, name: str | None) -> web.Response:
         query = read_query(TransitionsQuery, request.query)
+        only = query.only(self._clock.now())
         history = self._pictures.leading().history
         cluster_id = None if name is None else (as_uuid(name) or await self._names.find(name))
-        changes = await history.page(cluster_id, query.limit, query.before)
-        head = schemas.TransitionPage(next=changes[-1].id if len(changes) == query.limit else None, transitions=())
+        changes = await history.page(cluster_id, query.limit, query.before, only)
+        head = schemas.TransitionPage(
+            next=changes[-1].id if len(changes) == query.limit else None,
+            oldest=present.maybe_instant(await history.oldest()),
+            transitions=(),
+        )
         return await json_list(head, changes, present.transition, _TRANSITIONS)
 
 

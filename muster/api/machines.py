@@ -46,8 +46,8 @@ class Machines:
         return web.Response(text="ok\n")
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """This instance leads: only then it has a picture. A standby says what it waits for."""
-        self._pictures.leading()
+        """This instance leads: only then it has a picture. A standby says what it waits for. One that ends is not."""
+        self._pictures.ready()
         return web.Response(text="ok\n")
 
     async def metrics(self, request: web.Request) -> web.Response:

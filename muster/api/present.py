@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from collector.fleet import ClusterView, FleetSnapshot
+from collector.pauses import Pause
 from collector.transition import Transition
 from muster.api import schemas
-from muster.docs import reason_link
+from muster.docs.reasons import reason_link
 from muster.hub import Hub, Leading
 from validator.health import HealthSettings, Shown, candidate, stale
 from validator.lanes import LaneSlots
@@ -98,9 +99,9 @@ def _lane(slots: LaneSlots[Any], lateness: list[float]) -> schemas.Lane:
 # -- clusters
 
 
-def cluster(view: ClusterView) -> schemas.Cluster:
-    """One cluster in a list."""
-    return schemas.Cluster(**_common(view))
+def cluster(view: ClusterView, now: float) -> schemas.Cluster:
+    """One cluster in a list, with its age at `now`."""
+    return schemas.Cluster(**_common(view, now))
 
 
 def cluster_detail(
@@ -109,7 +110,7 @@ def cluster_detail(
     """All that is known of one cluster at `now`."""
     known, rollup = view.cluster, view.rollup
     return schemas.ClusterDetail(
-        **_common(view),
+        **_common(view, now),
         external_uid=known.external_uid,
         also_known_as=known.also_known_as,
         first_seen_at=instant(known.first_seen_at),
@@ -121,7 +122,24 @@ def cluster_detail(
     )
 
 
-def _common(view: ClusterView) -> dict[str, Any]:
+def pause(known: Pause) -> schemas.Pause:
+    """Who has taken it out of judgement."""
+    return schemas.Pause(
+        since=instant(known.begins_at),
+        until=maybe_instant(known.until),
+        reason=known.reason,
+        by=known.by,
+        version=known.version,
+        etag=pause_etag(known),
+    )
+
+
+def pause_etag(known: Pause) -> str:
+    """Its entity tag, with its quotes. The id is in it: another pause of the same cluster begins at version 1 again."""
+    return f'"p{known.id}-{known.version}"'
+
+
+def _common(view: ClusterView, now: float) -> dict[str, Any]:
     known, rollup = view.cluster, view.rollup
     return {
         "id": str(known.id),
@@ -138,10 +156,10 @@ def _common(view: ClusterView) -> dict[str, Any]:
         "since": maybe_instant(rollup.since),
         "last_known": rollup.last_known,
         "last_success_at": maybe_instant(rollup.last_success_at),
-        "age_s": _rounded(view.age_s),
+        "age_s": _rounded(view.age_s(now)),
         "flapping": rollup.flapping,
         "pending": view.pending,
-        "pause": None,
+        "pause": None if view.pause is None else pause(view.pause),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import Any
 from uuid import uuid4
@@ -21,19 +21,173 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Kind(Enum):
-    """Every problem that the API knows: the end of its `type`, the HTTP status, the title. Types never change."""
+    """Every problem that the API knows: the end of its `type`, the HTTP status, the title, what to do.
 
-    BAD_REQUEST = ("bad-request", 400, "The request can't be read")
-    BAD_QUERY = ("bad-query", 400, "A query parameter makes no sense")
-    NOT_FOUND = ("not-found", 404, "There is nothing at this path")
-    CLUSTER_NOT_FOUND = ("cluster-not-found", 404, "No cluster has this name or id")
-    METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This path only reads")
-    AMBIGUOUS_CLUSTER = ("ambiguous-cluster", 409, "Several clusters have this name")
-    TOO_LARGE = ("too-large", 413, "The request is too large")
-    WRONG_HOST = ("wrong-host", 421, "This is not a name of this service")
-    DEFECT = ("defect", 500, "Muster itself failed")
-    NOT_LEADING = ("not-leading", 503, "This instance has no picture of the fleet")
-    STORE_UNAVAILABLE = ("store-unavailable", 503, "The database does not answer")
+    Types never change. `docs/problems.md` is generated from this.
+    """
+
+    BAD_REQUEST = (
+        "bad-request",
+        400,
+        "The request can't be read",
+        "A header makes no sense, or a token is in the address; `detail` says which. Revoke a token that was in one.",
+    )
+    BAD_QUERY = (
+        "bad-query",
+        400,
+        "A query parameter makes no sense",
+        "A parameter is unknown, repeated, out of bounds, or a cursor of another query. `errors` names each.",
+    )
+    UNAUTHENTICATED = (
+        "unauthenticated",
+        401,
+        "Nothing shows who asks",
+        "Send `Authorization: Bearer muster_…`, with a token that has neither ended nor been revoked.",
+    )
+    FORBIDDEN = (
+        "forbidden",
+        403,
+        "This takes another role",
+        "`role` is what the token may, `needed` what this takes. Ask an admin for such a token.",
+    )
+    CSRF = (
+        "csrf",
+        403,
+        "A change has to come from our own page",
+        "Only browsers meet it. Send `X-Muster-CSRF` with the `csrf` of `GET /api/v1/session`, from our own page.",
+    )
+    NOT_FOUND = (
+        "not-found",
+        404,
+        "There is nothing at this path",
+        "`/openapi.json` has every path that there is.",
+    )
+    CLUSTER_NOT_FOUND = (
+        "cluster-not-found",
+        404,
+        "No cluster has this name or id",
+        "`suggestions` has the names that are most alike. One that has left the fleet has a history by its id.",
+    )
+    TOKEN_NOT_FOUND = (
+        "token-not-found",
+        404,
+        "No token has this id",
+        "`GET /api/v1/tokens` has the ids.",
+    )
+    METHOD_NOT_ALLOWED = (
+        "method-not-allowed",
+        405,
+        "This path does not take this method",
+        "The header `Allow` has the methods that it takes.",
+    )
+    SLOW_REQUEST = (
+        "slow-request",
+        408,
+        "The request did not come in time",
+        "Send the body at once: it has 10 s.",
+    )
+    AMBIGUOUS_CLUSTER = (
+        "ambiguous-cluster",
+        409,
+        "Several clusters have this name",
+        "`clusters` has each of them. Ask again with an id.",
+    )
+    ALREADY_PAUSED = (
+        "already-paused",
+        409,
+        "The cluster is paused already",
+        "`pause` is the one that there is. To change it, send its `etag` as `If-Match`.",
+    )
+    NOT_PAUSED = (
+        "not-paused",
+        409,
+        "The cluster is not paused",
+        "There is nothing to end: somebody was faster, or its time has run out.",
+    )
+    NOT_ASKED = (
+        "not-asked",
+        409,
+        "Nothing asks this cluster",
+        "No source has named it since this instance leads. `source_problems` of `/api/v1/fleet` says why.",
+    )
+    ALREADY_EXISTS = (
+        "already-exists",
+        409,
+        "There is one of this name already",
+        "A token of this name still works. Revoke it first, or choose another name.",
+    )
+    TOO_MANY_TOKENS = (
+        "too-many-tokens",
+        409,
+        "No more tokens can be made",
+        "A thousand work. Revoke those that nobody needs.",
+    )
+    IDEMPOTENCY_CONFLICT = (
+        "idempotency-conflict",
+        409,
+        "This Idempotency-Key stands for another request",
+        "Make a new key for each thing to be done. Or the first request is still under way: wait for it.",
+    )
+    PRECONDITION_FAILED = (
+        "precondition-failed",
+        412,
+        "Somebody else has changed it meanwhile",
+        "`pause` is what there is now. Look at it, and send its `etag` if you still mean it.",
+    )
+    TOO_LARGE = (
+        "too-large",
+        413,
+        "The request is too large",
+        "A body has 64 KiB at most.",
+    )
+    UNSUPPORTED_MEDIA_TYPE = (
+        "unsupported-media-type",
+        415,
+        "The body is of another kind than asked for",
+        "Send JSON in UTF-8, uncompressed, with `Content-Type: application/json`.",
+    )
+    WRONG_HOST = (
+        "wrong-host",
+        421,
+        "This is not a name of this service",
+        "Call the service by its address, or by a name from the setting `hosts`.",
+    )
+    BAD_BODY = (
+        "bad-body",
+        422,
+        "The body makes no sense",
+        "A field is unknown, missing or out of bounds: `errors` names each. Or it is no JSON: `line` and `column`.",
+    )
+    TOO_MANY_ATTEMPTS = (
+        "too-many-attempts",
+        429,
+        "Too many wrong codes",
+        "Wait for `Retry-After` seconds, or make a new code with `muster login`.",
+    )
+    DEFECT = (
+        "defect",
+        500,
+        "Muster itself failed",
+        "A mistake of Muster's. Report it with the log line that has the number in `incident`.",
+    )
+    NOT_LEADING = (
+        "not-leading",
+        503,
+        "This instance has no picture of the fleet",
+        "It starts, stands by or stops (`role`; `waiting_for`). Ask the instance that leads, or again later.",
+    )
+    BUSY = (
+        "busy",
+        503,
+        "Too much is asked at once",
+        "Wait for `Retry-After` seconds.",
+    )
+    STORE_UNAVAILABLE = (
+        "store-unavailable",
+        503,
+        "The database does not answer",
+        "`detail` has the cause. The picture goes on; history and changes wait. Ask again later.",
+    )
 
     @property
     def type(self) -> str:
@@ -50,12 +204,30 @@ class Kind(Enum):
         """The same for every problem of this kind."""
         return self.value[2]
 
+    @property
+    def remedy(self) -> str:
+        """What to do, for the documentation; `detail` knows more of the case at hand."""
+        return self.value[3]
+
 
 _BY_STATUS = {
     404: Kind.NOT_FOUND,
     405: Kind.METHOD_NOT_ALLOWED,
     413: Kind.TOO_LARGE,
 }
+
+
+_HEADERS: Mapping[Kind, Mapping[str, str]] = {
+    Kind.UNAUTHENTICATED: {"WWW-Authenticate": 'Bearer realm="muster"'},
+    Kind.TOO_MANY_ATTEMPTS: {"Retry-After": "6"},
+    Kind.BUSY: {"Retry-After": "1"},
+}
+"""What goes with a problem of this kind besides its document."""
+
+
+def kind_headers(kind: Kind) -> Mapping[str, str]:
+    """Headers of every problem of this kind."""
+    return _HEADERS.get(kind, {})
 
 
 class ProblemError(Exception):
@@ -74,29 +246,40 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except ProblemError as error:
-        return _response(error.kind, error.detail, **error.members)
+        return problem_response(error.kind, error.detail, **error.members)
     except StoreError as error:
-        return _response(Kind.STORE_UNAVAILABLE, error.message)
+        return problem_response(Kind.STORE_UNAVAILABLE, error.message)
     except web.HTTPException as error:
         return _from_aiohttp(request, error)
-    except Exception:  # noqa: BLE001 - the last resort of one request; logged with its id, and the service goes on
-        number = str(uuid4())
-        _log.exception("API defect", path=request.path, incident=number)
-        return _response(Kind.DEFECT, f"Report it with the hub's log line of incident {number}.", incident=number)
+    except Exception as error:  # noqa: BLE001 - the last resort of one request; logged with its id, and the service goes on
+        return defect(error, request.path)
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
     kind = _BY_STATUS.get(error.status, Kind.BAD_REQUEST)
     if kind is Kind.NOT_FOUND:
-        return _response(kind, f"{request.path[:200]} is no path of this service; /api/v1/fleet is one.")
+        return problem_response(kind, f"{request.path[:200]} is no path of this service; /api/v1/fleet is one.")
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        response = _response(kind, f"{request.method} is not possible here; {allowed} is.")
+        response = problem_response(kind, f"{request.method} is not possible here; {allowed} is.")
         response.headers["Allow"] = allowed
         return response
-    return _response(kind, error.reason)
+    return problem_response(kind, error.reason)
 
 
-def _response(kind: Kind, detail: str, **members: Any) -> web.Response:
+def defect(error: BaseException | None, path: str) -> web.Response:
+    """The answer to a mistake of ours: a number, by which the log has the rest."""
+    number = str(uuid4())
+    _log.error("API defect", path=path, incident=number, exc_info=error)
+    return problem_response(Kind.DEFECT, f"Report it with the hub's log line of incident {number}.", incident=number)
+
+
+def problem_response(kind: Kind, detail: str, **members: Any) -> web.Response:
+    """The document of a problem."""
     problem = Problem(type=kind.type, title=kind.title, status=kind.status, detail=detail, **members)
-    return web.Response(status=kind.status, body=problem.model_dump_json().encode(), content_type=CONTENT_TYPE)
+    return web.Response(
+        status=kind.status,
+        body=problem.model_dump_json().encode(),
+        content_type=CONTENT_TYPE,
+        headers=kind_headers(kind),
+    )

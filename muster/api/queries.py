@@ -2,115 +2,52 @@
 
 from __future__ import annotations
 
-import base64
 import difflib
-import json
-from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple, TypeVar
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn, TypeVar, get_origin
 
 from multidict import MultiMapping
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 
-from collector.fleet import ClusterView
-from muster.api.present import ATTENTION
 from muster.api.problems import Kind, ProblemError
-from validator.reasons import Health
 
-MAX_CLUSTERS = 5000
-"""Clusters on one page: some 3 MB of JSON."""
+MAX_LISTED = 10
+"""Allowed values that an error lists; of more it tells the most alike."""
 
-MAX_TRANSITIONS = 1000
-"""Transitions on one page."""
+MAX_ERRORS = 10
+"""Parameters in one answer."""
 
-_HEALTHS: Mapping[str, Health] = {health.value.casefold(): health for health in Health}
-_RANK: Mapping[Health, int] = {health: rank for rank, health in enumerate(ATTENTION)}
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
-
-class Position(NamedTuple):
-    """Where a cluster stands in the list, by the list's sort key.
-
-    A page goes on where the last one ended, whatever has changed before it. An offset was rejected: it would show one
-    cluster twice and another one never.
-    """
-
-    rank: int
-    newest_first: float
-    name: str
-    id: str
-
-    @classmethod
-    def of(cls, view: ClusterView) -> Position:
-        """Of one cluster, in the order of `collector.fleet.snapshot` within a health."""
-        return cls(_RANK[view.health], -(view.rollup.since or 0.0), view.cluster.name, str(view.cluster.id))
-
-    def token(self) -> str:
-        """Opaque, for the answer's `next`."""
-        return base64.urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
-
-
-def _position(token: Any) -> Any:
-    try:
-        rank, newest_first, name, cluster_id = json.loads(base64.urlsafe_b64decode(str(token) + "=="))
-        return Position(int(rank), float(newest_first), str(name), str(cluster_id))
-    except (ValueError, TypeError, RecursionError):
-        raise ValueError("not a `next` of an earlier answer; leave it out to begin again") from None
-
-
-def _healths(texts: Any) -> Any:
-    found = set()
-    for text in (part.strip() for given in texts for part in str(given).split(",")):
-        health = _HEALTHS.get(text.casefold())
-        if health is None:
-            close = difflib.get_close_matches(text.casefold()[:64], _HEALTHS, n=1)
-            hint = f"; did you mean {_HEALTHS[close[0]]}?" if close else ""
-            raise ValueError(f"{text[:64]!r} is none of {', '.join(Health)}{hint}")
-        found.add(health)
-    return found
-
-
-class ClustersQuery(BaseModel):
-    """Which clusters to list."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    health: Annotated[frozenset[Health], BeforeValidator(_healths)] = frozenset(Health)
-    source: Annotated[str, Field(max_length=256)] = ""
-    name: Annotated[str, Field(max_length=256)] = ""
-    limit: Annotated[int, Field(ge=1, le=MAX_CLUSTERS)] = 500
-    after: Annotated[Position | None, BeforeValidator(_position)] = None
-
-    def matches(self, view: ClusterView) -> bool:
-        """Whether it is from the source, and the text is part of one of its names; case does not matter."""
-        cluster = view.cluster
-        if self.source and cluster.source != self.source:
-            return False
-        needle = self.name.casefold()
-        return not needle or any(needle in name.casefold() for name in (cluster.name, *cluster.also_known_as))
-
-
-class TransitionsQuery(BaseModel):
-    """Which part of history."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=MAX_TRANSITIONS)] = 100
-    before: Annotated[int, Field(ge=1, lt=2**63)] | None = None
-
-
+E = TypeVar("E", bound=StrEnum)
 Q = TypeVar("Q", bound=BaseModel)
+
+
+class Query(BaseModel):
+    """Parameters of a path. One that is a `frozenset` takes several values, with commas or repeated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class NoQuery(Query):
+    """Paths without parameters."""
 
 
 def read_query(kind: type[Q], given: MultiMapping[str]) -> Q:
     """The parameters as `kind` has them. Raises `ProblemError`, naming each that makes no sense."""
+    fields = {field.alias or name: field for name, field in kind.model_fields.items()}
     errors: list[dict[str, str]] = []
     values: dict[str, Any] = {}
     for name in dict.fromkeys(given):
         texts = given.getall(name)
-        if name not in kind.model_fields:
-            close = difflib.get_close_matches(name[:64], kind.model_fields, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(kind.model_fields) or 'none here'}"
+        if name not in fields:
+            close = difflib.get_close_matches(name[:64], fields, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(fields) or 'none here'}"
             errors.append({"parameter": name[:64], "message": f"unknown; {hint}"})
-        elif name == "health":
+        elif get_origin(fields[name].annotation) is frozenset:
             values[name] = texts
         elif len(texts) > 1:
             errors.append({"parameter": name, "message": "given more than once"})
@@ -123,10 +60,63 @@ def read_query(kind: type[Q], given: MultiMapping[str]) -> Q:
             {"parameter": str(e["loc"][0]), "message": e["msg"].removeprefix("Value error, ")} for e in error.errors()
         ]
     if errors:
-        detail = "; ".join(f"{e['parameter']}: {e['message']}" for e in errors[:10])
-        raise ProblemError(Kind.BAD_QUERY, f"{detail}.".replace("?.", "?"), errors=errors[:10])
+        refuse(errors)
     return query
 
 
-class NoQuery(BaseModel):
-    """Paths without parameters."""
+def bad_query(parameter: str, message: str) -> NoReturn:
+    """Refuse one parameter, for what only its handler can know."""
+    refuse([{"parameter": parameter, "message": message}])
+
+
+def refuse(errors: list[dict[str, str]]) -> NoReturn:
+    """Raise the `ProblemError` that has each of them."""
+    detail = "; ".join(f"{e['parameter']}: {e['message']}" for e in errors[:MAX_ERRORS])
+    raise ProblemError(Kind.BAD_QUERY, f"{detail}.".replace("?.", "?"), errors=errors[:MAX_ERRORS])
+
+
+# -- kinds of values, as annotations: how they are read, and what the OpenAPI document says of them
+
+
+def some_of(kind: type[E]) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Annotations of a set of values of `kind`; case does not matter."""
+
+    def read(texts: Iterable[str]) -> frozenset[E]:
+        return frozenset(_one(kind, text.strip()) for given in texts for text in given.split(","))
+
+    items = {"type": "string", "enum": [value.value for value in kind]}
+    return BeforeValidator(read), WithJsonSchema({"type": "array", "items": items, "minItems": 1})
+
+
+def one_of(kind: type[E]) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Annotations of one value of `kind`; case does not matter."""
+
+    def read(text: str) -> E:
+        return _one(kind, text)
+
+    return BeforeValidator(read), WithJsonSchema({"type": "string", "enum": [value.value for value in kind]})
+
+
+def _one(kind: type[E], text: str) -> E:
+    by_folded = {value.value.casefold(): value for value in kind}
+    if (value := by_folded.get(text.casefold())) is not None:
+        return value
+    close = difflib.get_close_matches(text.casefold()[:64], by_folded, n=1)
+    hint = f"; did you mean {by_folded[close[0]]}?" if close else ""
+    listed = f"is none of {', '.join(kind)}" if len(kind) <= MAX_LISTED else f"is no {kind.__name__.lower()}"
+    raise ValueError(f"{text[:64]!r} {listed}{hint}")
+
+
+def _instant(text: str) -> datetime:
+    """RFC 3339. A unix timestamp, which pydantic would take, can't be told from a mistake."""
+    try:
+        if _RFC3339.fullmatch(text):
+            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    hint = "; write + as %2B" if re.search(r" \d\d:\d\d$", text) else ""
+    raise ValueError(f"{text[:64]!r} is no moment like 2026-11-21T04:00:00Z{hint}")
+
+
+Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""A moment with its zone."""

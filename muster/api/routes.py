@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+from muster.access.access import Access
+from muster.api.access import AccessRoutes
+from muster.api.availability import AvailabilityReads
+from muster.api.events import EventStreams
 from muster.api.fleet import FleetReads
 from muster.api.history import HistoryReads
 from muster.api.machines import Machines, RenderMetrics
 from muster.api.names import Names
+from muster.api.openapi import OpenApi
+from muster.api.operations import Operations
+from muster.api.pages import LoginPage
+from muster.api.pauses import PauseActions
 from muster.api.picture import Pictures
 from muster.api.table import Route
+from muster.api.validate import ValidateActions
 from muster.hub import Hub
+from muster.idempotency import Idempotency
 from validator.health import HealthSettings
 
 
-def route_table(hub: Hub, render_metrics: RenderMetrics, health: HealthSettings) -> list[Route]:
+def route_table(
+    hub: Hub, pictures: Pictures, render_metrics: RenderMetrics, health: HealthSettings, access: Access
+) -> list[Route]:
     """Every path. The rows with `role=None` are all that answer without a token."""
-    pictures = Pictures(hub)
     names = Names(hub, pictures)
-    return [
+    table = [
         *Machines(pictures, render_metrics).routes(),
         *FleetReads(hub, pictures, names, health).routes(),
-        *HistoryReads(pictures, names).routes(),
+        *HistoryReads(hub.clock, pictures, names).routes(),
+        *AvailabilityReads(hub.clock, pictures, names).routes(),
+        *EventStreams(hub, pictures, names).routes(),
+        *ValidateActions(hub, pictures, names, health).routes(),
+        *PauseActions(hub, pictures, names, health, access.audit, Idempotency(access.store, hub.clock)).routes(),
+        *AccessRoutes(access).routes(),
+        *Operations(access.audit).routes(),
+        *LoginPage().routes(),
     ]
+    return OpenApi(table, hub.version).routes

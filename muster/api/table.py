@@ -32,12 +32,18 @@ class Route:
     body_required: bool = True
     status: int = 200
     media_type: str = JSON
-    """Of a success. `text/event-stream` and `application/x-ndjson` have one `answer` an event."""
+    """Of a success. `application/x-ndjson` has one `answer` a line."""
+    events: tuple[tuple[str, type[BaseModel]], ...] = ()
+    """Of `text/event-stream`: the names of its events, and what each has as `data`."""
     problems: tuple[Kind, ...] = ()
     """Besides those that any route may have."""
     idempotent: bool = False
     """A POST that creates: takes an `Idempotency-Key`."""
     if_match: bool = False
     """Two writers on one resource: takes `If-Match`."""
+    tagged: bool = False
+    """Has an `ETag` and takes `If-None-Match`."""
     changes: bool = False
     """Writes: sessions need their CSRF header, and the audit log has it."""
+    action: str = ""
+    """What the audit log calls it: `token.create`."""

@@ -8,7 +8,27 @@ from __future__ import annotations
 
 import typer
 
-from muster.cli import clusters, history, probe, run, status, version
+from muster.cli import (
+    audit,
+    availability,
+    clusters,
+    config,
+    db,
+    doctor,
+    events,
+    history,
+    log_level,
+    login,
+    pause,
+    probe,
+    run,
+    status,
+    support,
+    token,
+    validate,
+    version,
+)
+from muster.cli.sections import Sections
 
 HELP = """Muster: which of your Kubernetes clusters answer, why not, and since when.
 
@@ -20,11 +40,13 @@ Begin with one of:
   muster probe URL             one API server, once, without a service
 
 `muster COMMAND --help` has examples. `muster --install-completion` teaches your shell the commands and the clusters'
-names. MUSTER_SERVER says where the service listens, if not at http://127.0.0.1:8645; NO_COLOR switches colours off.
+names. MUSTER_SERVER says where the service listens, if not at http://127.0.0.1:8645, and MUSTER_TOKEN_FILE has the
+token for it, which on the service's own machine its own user does not need. NO_COLOR switches colours off.
 """
 
 app = typer.Typer(
     name="muster",
+    cls=Sections,
     help=HELP,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -39,7 +61,23 @@ for function, text, line in (
     (clusters.clusters, clusters.CLUSTERS_HELP, "List clusters, worst first."),
     (clusters.cluster, clusters.CLUSTER_HELP, "All about one cluster, and what to do."),
     (history.history, history.HELP, "What has changed, newest first."),
+    (events.events, events.HELP, "What changes, as it changes."),
+    (availability.availability, availability.HELP, "How much of the time clusters could be reached."),
     (probe.probe, probe.HELP, "Ask one API server once, without a service."),
+    (validate.validate, validate.HELP, "Ask clusters now."),
+    (pause.pause, pause.PAUSE_HELP, "Take a cluster out of judgement, for a while."),
+    (pause.resume, pause.RESUME_HELP, "Judge it again."),
+    (login.login, login.HELP, "A link that lets a browser in."),
+    (audit.audit, audit.HELP, "Who has changed what."),
+    (log_level.log_level, log_level.HELP, "Show or set how much the service logs."),
     (version.version, version.HELP, "Say which release this is."),
 ):
     app.command(help=text, short_help=line)(function)
+
+app.add_typer(token.app, name="token", help=token.HELP, short_help="API tokens: create, list, revoke.")
+app.add_typer(config.app, name="config", help=config.HELP, short_help="The settings: check, show, begin a file.")
+app.add_typer(db.app, name="db", help=db.HELP, short_help="The service's database: dump, restore, migrate, psql.")
+app.add_typer(doctor.app, name="doctor", help=doctor.HELP, short_help="Examine what does not work.")
+app.command("support-bundle", help=support.HELP, short_help="Collect what somebody else needs to help.")(
+    support.support_bundle
+)

@@ -1,68 +1,51 @@
-"""Asks the running service. Synchronous and on the standard library: a command asks once or twice and ends."""
+"""Asks the running service: one method for each thing that can be asked, documents in and out."""
 
 from __future__ import annotations
 
-import http.client
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
+from uuid import uuid4
 
 from pydantic import BaseModel, ValidationError
 
 from muster.api import schemas
+from muster.cli.errors import BadServer, Lost, NotReachable, Refused
+from muster.cli.sse import Event, events_of
+from muster.cli.transport import Answer, Query, Request, Transport
 
-TIMEOUT_S = 10.0
-"""For each wait on the socket. The service answers in milliseconds; history waits for its database up to this long."""
-
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""A page of 5,000 clusters with long labels has some 10 MB."""
+__all__ = ["BadServer", "Client", "NotReachable", "Refused", "as_json"]
 
 PAGE = 1000
-"""Clusters in one request."""
+"""Clusters, or lines of history, in one request."""
+
+SILENCE_S = 60.0
+"""Longest silence on `/api/v1/events` before the connection is taken for dead; a heartbeat comes every 15 s."""
+
+SPARE_S = 10.0
+"""On top of the time that a validation may take: for the service to say that it took too long."""
+
+LOG_LEVEL = "/api/v1/log-level"
 
 M = TypeVar("M", bound=BaseModel)
-Query = Sequence[tuple[str, object]]
-
-
-class BadServer(ValueError):  # noqa: N818 - what is bad is the address given
-    """The service's URL makes no sense."""
-
-
-class NotReachable(Exception):  # noqa: N818 - a state of the world, not a defect
-    """Nobody answers, or whoever answers is not Muster."""
-
-
-class Refused(Exception):  # noqa: N818 - the service's word
-    """The service answered with a problem document."""
-
-    def __init__(self, problem: schemas.Problem) -> None:
-        super().__init__(problem.detail)
-        self.problem = problem
-
-    @property
-    def kind(self) -> str:
-        """The end of the problem's type, e.g. `cluster-not-found`."""
-        return self.problem.type.rpartition("/")[2]
 
 
 class Client:
     """One service. Raises `BadServer`; its methods raise `NotReachable` and `Refused`."""
 
-    def __init__(self, server: str) -> None:
-        try:
-            parts = urlsplit(server)
-            port = parts.port
-        except ValueError:
-            raise BadServer(f"{server!r} is not a URL") from None
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise BadServer(f"{server!r} is not like http://127.0.0.1:8645")
-        if "@" in parts.netloc:
-            raise BadServer("the service's URL holds a user or a password; this release has none")
-        self.url = f"{parts.scheme}://{parts.netloc}"
-        self._secure = parts.scheme == "https"
-        self._host = parts.hostname
-        self._port = port or (443 if self._secure else 80)
+    def __init__(self, server: str, token_file: Path | None = None, ca_file: Path | None = None) -> None:
+        self.transport = Transport(server, token_file, ca_file)
+
+    @property
+    def url(self) -> str:
+        """Of the service."""
+        return self.transport.url
+
+    # -- what is known
 
     def fleet(self) -> schemas.Fleet:
         """The fleet in numbers."""
@@ -83,47 +66,144 @@ class Client:
 
     def cluster(self, name: str) -> schemas.ClusterDetail:
         """One cluster by name, other name, or id."""
-        return self._get(schemas.ClusterDetail, f"/api/v1/clusters/{quote(name, safe='')}")
+        return self._get(schemas.ClusterDetail, _cluster(name))
 
     def transitions(self, name: str | None, limit: int, before: int | None = None) -> schemas.TransitionPage:
         """Transitions, newest first, of one cluster or of all."""
-        path = "/api/v1/transitions" if name is None else f"/api/v1/clusters/{quote(name, safe='')}/history"
-        query: list[tuple[str, object]] = [("limit", limit)]
-        return self._get(schemas.TransitionPage, path, [*query, ("before", before)] if before else query)
+        path = "/api/v1/transitions" if name is None else f"{_cluster(name)}/history"
+        return self._get(schemas.TransitionPage, path, _given(limit=limit, before=before))
+
+    def availability(self, name: str | None, query: Query) -> schemas.Availability:
+        """Of one cluster, or of the fleet; `query` is `from`, `to` and `step`."""
+        path = "/api/v1/availability" if name is None else f"{_cluster(name)}/availability"
+        return self._get(schemas.Availability, path, query)
+
+    @contextmanager
+    def events(self, after: str | None, query: Query = (), silence_s: float = SILENCE_S) -> Iterator[Iterator[Event]]:
+        """What changes, from now on or since the event `after`, for as long as the connection holds."""
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
+        request = Request("GET", "/api/v1/events", query, headers=headers)
+        with self.transport.stream(request, "text/event-stream", silence_s, None) as stream:
+            if stream.answer is not None:
+                raise self._unexpected(stream.answer)
+            yield events_of(stream.lines())
+
+    # -- what is done
+
+    def validate(self, name: str, timeout_s: float) -> Iterator[schemas.ValidateEvent]:
+        """Ask a cluster now: the lines of the answer as they come, the last of them `done` or `late`."""
+        body, headers = {"timeout_s": timeout_s}, {"Accept": "application/x-ndjson"}
+        request = Request("POST", f"{_cluster(name)}/validate", body=body, headers=headers)
+        whole_s = timeout_s + SPARE_S
+        with self.transport.stream(request, "application/x-ndjson", whole_s, whole_s) as stream:
+            if stream.answer is not None:
+                raise self._unexpected(stream.answer)
+            for line in filter(None, stream.lines()):
+                event = self._read(schemas.ValidateEvent, line)
+                yield event
+                if event.event in {"done", "late"}:
+                    return
+        raise Lost(f"{self.url} broke off before the validation had ended")
+
+    def pause(self, name: str, reason: str, until: datetime | None, *, change: bool = False) -> schemas.ClusterDetail:
+        """Take a cluster out of judgement; with `change` a pause that is there gets this reason and end.
+
+        Where the answer is lost on the way it is asked for again, under the same key.
+        """
+        body = {"reason": reason, "until": None if until is None else until.isoformat()}
+        headers = {"Idempotency-Key": str(uuid4()), **({"If-Match": "*"} if change else {})}
+        request = Request("POST", f"{_cluster(name)}/pause", body=body, headers=headers)
+        try:
+            return self._changed(schemas.ClusterDetail, request)
+        except Lost:
+            return self._changed(schemas.ClusterDetail, request)
+
+    def resume(self, name: str) -> schemas.ClusterDetail:
+        """Judge it again."""
+        return self._changed(schemas.ClusterDetail, Request("POST", f"{_cluster(name)}/resume"))
+
+    # -- who may
+
+    def tokens(self) -> schemas.TokenPage:
+        """All tokens, newest first."""
+        return self._get(schemas.TokenPage, "/api/v1/tokens")
+
+    def create_token(self, name: str, role: str, expires_in_s: int | None) -> schemas.TokenCreated:
+        """A new one, with its secret. None = it never expires."""
+        body = {"name": name, "role": role, "expires_in_s": expires_in_s}
+        try:
+            return self._changed(schemas.TokenCreated, Request("POST", "/api/v1/tokens", body=body))
+        except Lost as error:  # the service keeps no secret, so it could not say it again
+            remedy = f"If `muster token list` has {name}, revoke it: nobody knows its secret. Then make it again."
+            raise NotReachable(str(error), remedy) from None
+
+    def revoke_token(self, token_id: str) -> schemas.Token:
+        """It works no more."""
+        return self._changed(schemas.Token, Request("DELETE", f"/api/v1/tokens/{quote(token_id, safe='')}"))
+
+    def audit(self, limit: int, before: int | None, query: Query = ()) -> schemas.AuditPage:
+        """Writes, newest first."""
+        return self._get(schemas.AuditPage, "/api/v1/audit", [*query, *_given(limit=limit, before=before)])
+
+    def login_code(self) -> schemas.SessionCode:
+        """A one-time code that a browser exchanges for a session."""
+        return self._changed(schemas.SessionCode, Request("POST", "/api/v1/session/code"))
+
+    # -- the service itself
+
+    def log_level(self) -> schemas.LogLevel:
+        """How much it logs."""
+        return self._get(schemas.LogLevel, LOG_LEVEL)
+
+    def set_log_level(self, level: str) -> schemas.LogLevel:
+        """Change that until it ends."""
+        return self._changed(schemas.LogLevel, Request("PUT", LOG_LEVEL, body={"level": level}))
+
+    # -- how
 
     def _get(self, kind: type[M], path: str, query: Query = ()) -> M:
-        status, headers, body = self._ask(f"{path}?{urlencode(query)}" if query else path)
-        content_type = headers.get("Content-Type", "").partition(";")[0]
+        answer = self.transport.ask(Request("GET", path, query))
+        if answer.status != 200 or answer.content_type != "application/json":
+            raise self._unexpected(answer)
+        return self._read(kind, answer.body)
+
+    def _changed(self, kind: type[M], request: Request) -> M:
+        answer = self.transport.ask(request)
+        if not 200 <= answer.status < 300 or answer.content_type != "application/json":
+            raise self._unexpected(answer)
+        return self._read(kind, answer.body)
+
+    def _read(self, kind: type[M], body: bytes | str) -> M:
         try:
-            if status == 200 and content_type == "application/json":
-                return kind.model_validate_json(body)
-            if content_type == "application/problem+json":
-                raise Refused(schemas.Problem.model_validate_json(body))
+            return kind.model_validate_json(body)
         except ValidationError as error:
             fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors()[:3])
             raise NotReachable(
                 f"the answer of {self.url} can't be read ({fields}): it is of another release of Muster"
             ) from None
-        raise NotReachable(f"what answers at {self.url} is not Muster: {status} {content_type or 'without a type'}")
 
-    def _ask(self, target: str) -> tuple[int, Mapping[str, str], bytes]:
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=TIMEOUT_S)
-        try:
-            connection.request("GET", target, headers={"Accept": "application/json", "User-Agent": "muster-cli"})
-            response = connection.getresponse()
-            body = response.read(MAX_ANSWER_BYTES + 1)
-        except TimeoutError:
-            raise NotReachable(f"{self.url} does not answer within {TIMEOUT_S:.0f} s") from None
-        except OSError as error:
-            raise NotReachable(f"{self.url}: {error.strerror or error}") from error
-        except http.client.HTTPException as error:
-            raise NotReachable(f"what answers at {self.url} does not speak HTTP ({type(error).__name__})") from error
-        finally:
-            connection.close()
-        if len(body) > MAX_ANSWER_BYTES:
-            raise NotReachable(f"the answer of {self.url} is larger than any of Muster's")
-        return response.status, dict(response.headers), body
+    def _unexpected(self, answer: Answer) -> Exception:
+        """What to raise for an answer that is not the one that was asked for."""
+        if answer.content_type == "application/problem+json":
+            return Refused(self._read(schemas.Problem, answer.body))
+        if 300 <= answer.status < 400:
+            elsewhere = answer.headers.get("Location", "elsewhere")
+            return NotReachable(
+                f"{self.url} redirects to {elsewhere[:200]}",
+                "Redirects are not followed: the token is meant for this address. If that is the service, name it with"
+                " --server.",
+            )
+        return NotReachable(
+            f"what answers at {self.url} is not Muster: {answer.status} {answer.content_type or 'without a type'}"
+        )
+
+
+def _cluster(name: str) -> str:
+    return f"/api/v1/clusters/{quote(name, safe='')}"
+
+
+def _given(**parameters: object) -> Sequence[tuple[str, object]]:
+    return [(name, value) for name, value in parameters.items() if value is not None]
 
 
 def as_json(document: BaseModel) -> Any:

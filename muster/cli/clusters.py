@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from muster.cli.asking import asking
+from muster.cli.completion import HealthOption, NameArgument, reasons, sorts
 from muster.cli.exits import CODES_HELP, Exit
-from muster.cli.options import DEFAULT_SERVER, Output, OutputOption, ServerOption
+from muster.cli.options import DEFAULT_SERVER, CaFileOption, Output, OutputOption, ServerOption, TokenFileOption
 
 CLUSTERS_HELP = f"""List clusters, worst first. The exit code speaks of those that are listed.
 
@@ -18,6 +19,8 @@ Examples:
   muster clusters                                  all of them
   muster clusters --health unreachable,unhealthy   the broken ones
   muster clusters --name eu-west --source static   by part of a name, by source
+  muster clusters -l 'team=storage,env in (prod)'  by labels
+  muster clusters --reason ConnectTimeout --sort=-since
   muster clusters -o wide | grep team=storage      with endpoint, id and labels
   muster clusters -o json | jq '.clusters[].name'
 
@@ -38,34 +41,36 @@ Examples:
 """
 
 
-def names(incomplete: str) -> list[str]:
-    """For the shell's completion: names that begin so. Silent when there is no service."""
-    from muster.cli.client import BadServer, Client, NotReachable, Refused  # noqa: PLC0415 - only when completing
-    from muster.cli.options import server_from_environment  # noqa: PLC0415
-
-    try:
-        page = Client(server_from_environment()).page(1000, [("name", incomplete)] if incomplete else [])
-    except (BadServer, NotReachable, Refused):
-        return []
-    return [cluster.name for cluster in page.clusters if cluster.name.startswith(incomplete)]
-
-
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.", autocompletion=names)]
-
-
 def clusters(
-    server: ServerOption = DEFAULT_SERVER,
-    output: OutputOption = Output.TABLE,
-    health: Annotated[
-        list[str] | None, typer.Option("--health", metavar="HEALTH", help="Only these (commas, or repeat).")
+    health: HealthOption = None,
+    reason: Annotated[
+        list[str] | None,
+        typer.Option("--reason", metavar="REASON", help="Only for this reason (likewise).", autocompletion=reasons),
     ] = None,
+    label: Annotated[
+        str, typer.Option("--label", "-l", metavar="SELECTOR", help="Only with these labels, as `kubectl -l` has it.")
+    ] = "",
     source: Annotated[str, typer.Option("--source", metavar="SOURCE", help="Only from this source.")] = "",
     name: Annotated[str, typer.Option("--name", metavar="TEXT", help="Only with this in a name.")] = "",
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="ORDER",
+            help="attention, name, since, age or last-success; the other way round with - before it.",
+            autocompletion=sorts,
+        ),
+    ] = "",
+    output: OutputOption = Output.TABLE,
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenFileOption = None,
+    ca_file: CaFileOption = None,
 ) -> None:
     """See `CLUSTERS_HELP`."""
-    query = [("health", each) for each in health or []]
-    query += [(key, value) for key, value in (("source", source), ("name", name)) if value]
-    with asking(server) as client:
+    chosen = [*_each("health", health), *_each("reason", reason)]
+    chosen += [(key, value) for key, value in (("label", label), ("source", source), ("name", name)) if value]
+    query = [*chosen, *([("sort", sort)] if sort else [])]
+    with asking(server, token_file, ca_file) as client:
         pages = list(client.pages(query))
     from muster.cli.client import as_json  # noqa: PLC0415 - `--help` needs none of these
     from muster.cli.render import output as out  # noqa: PLC0415
@@ -73,10 +78,10 @@ def clusters(
     from muster.cli.render.health import is_broken  # noqa: PLC0415
 
     now, listed = pages[0].now, [cluster for page in pages for cluster in page.clusters]
-    if output in {Output.JSON, Output.YAML}:
+    if output.is_data:
         out.data({"now": as_json(pages[0])["now"], "clusters": [as_json(cluster) for cluster in listed]}, output)
     elif not listed:
-        print("No cluster matches." if query else "No cluster is known. Name a source: see `muster run --help`.")
+        print("No cluster matches." if chosen else "No cluster is known. Name a source: see `muster run --help`.")
     else:
         console = out.console()
         table = wide_table(listed, now) if output is Output.WIDE else clusters_table(listed, now, console.width)
@@ -86,20 +91,26 @@ def clusters(
 
 def cluster(
     name: NameArgument,
-    server: ServerOption = DEFAULT_SERVER,
     output: OutputOption = Output.TABLE,
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenFileOption = None,
+    ca_file: CaFileOption = None,
 ) -> None:
     """See `CLUSTER_HELP`."""
-    with asking(server) as client:
+    with asking(server, token_file, ca_file) as client:
         found = client.cluster(name)
     from muster.cli.client import as_json  # noqa: PLC0415 - `--help` needs none of these
     from muster.cli.render import output as out  # noqa: PLC0415
     from muster.cli.render.cluster import cluster_lines  # noqa: PLC0415
     from muster.cli.render.health import BROKEN  # noqa: PLC0415
 
-    if output in {Output.JSON, Output.YAML}:
+    if output.is_data:
         out.data(as_json(found), output)
     else:
         console = out.console()
         out.show(cluster_lines(found, console.width), console)
     raise typer.Exit(Exit.UNHEALTHY if found.health in BROKEN else Exit.HEALTHY)
+
+
+def _each(parameter: str, values: list[str] | None) -> list[tuple[str, str]]:
+    return [(parameter, value) for value in values or []]

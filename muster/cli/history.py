@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from muster.cli.asking import asking
-from muster.cli.clusters import names
-from muster.cli.options import DEFAULT_SERVER, Output, OutputOption, ServerOption
+from muster.cli.completion import MaybeNameArgument
+from muster.cli.exits import PLAIN_CODES_HELP
+from muster.cli.options import DEFAULT_SERVER, CaFileOption, Output, OutputOption, ServerOption, TokenFileOption
 
-HELP = """What has changed, newest first: of one cluster, or of all.
+HELP = f"""What has changed, newest first: of one cluster, or of all.
 
 Only committed changes of health are history. Times are where you are; programs get UTC. Of a cluster that has left the
 fleet, ask by its id.
@@ -19,9 +20,9 @@ fleet, ask by its id.
 Examples:
   muster history                        the last 50 changes
   muster history prod-eu-west-1 -n 500
-  muster history -o json | jq -r '.transitions[] | [.at, .cluster_name, .to_health] | @tsv'
+  muster history -o json | jq -r '.transitions[].cluster_name'
 
-Exit code 0, or 2 for a name that makes no sense, 3 if the service can't be reached.
+{PLAIN_CODES_HELP}
 """
 
 PAGE = 1000
@@ -29,15 +30,15 @@ PAGE = 1000
 
 
 def history(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Name or id; all without.", autocompletion=names)
-    ] = None,
-    server: ServerOption = DEFAULT_SERVER,
-    output: OutputOption = Output.TABLE,
+    name: MaybeNameArgument = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many changes at most.")] = 50,
+    output: OutputOption = Output.TABLE,
+    server: ServerOption = DEFAULT_SERVER,
+    token_file: TokenFileOption = None,
+    ca_file: CaFileOption = None,
 ) -> None:
     """See `HELP`."""
-    with asking(server) as client:
+    with asking(server, token_file, ca_file) as client:
         page = client.transitions(name, min(limit, PAGE))
         changes = list(page.transitions)
         while page.next is not None and len(changes) < limit:
@@ -47,7 +48,7 @@ def history(
     from muster.cli.render import output as out  # noqa: PLC0415
     from muster.cli.render.history import history_table  # noqa: PLC0415
 
-    if output in {Output.JSON, Output.YAML}:
+    if output.is_data:
         out.data({"transitions": [as_json(change) for change in changes]}, output)
     elif not changes:
         print("Nothing has changed yet.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,18 +19,35 @@ class Output(StrEnum):
     JSON = "json"
     YAML = "yaml"
 
+    @property
+    def is_data(self) -> bool:
+        """Whether programs read it."""
+        return self in {Output.JSON, Output.YAML}
+
 
 ServerOption = Annotated[
     str,
     typer.Option("--server", envvar="MUSTER_SERVER", metavar="URL", help="Where the service listens."),
 ]
 
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        envvar="MUSTER_TOKEN_FILE",
+        metavar="FILE",
+        help="API token. On this machine, the user who runs the service needs none.",
+    ),
+]
+
+CaFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca-file", envvar="MUSTER_CA_FILE", metavar="FILE", help="CA of an https service, if it is your own (PEM)."
+    ),
+]
+
 OutputOption = Annotated[
     Output,
     typer.Option("--output", "-o", help="How to print: for people (table, wide) or for programs (json, yaml)."),
 ]
-
-
-def server_from_environment() -> str:
-    """For completion, which runs without a parsed command line."""
-    return os.environ.get("MUSTER_SERVER") or DEFAULT_SERVER

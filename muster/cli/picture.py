@@ -44,7 +44,7 @@ class Picture:
         """Print it."""
         from muster.cli.render import output as out  # noqa: PLC0415 - needs rich
 
-        if output in {Output.JSON, Output.YAML}:
+        if output.is_data:
             out.data(self.data(), output)
             return
         console = out.console()

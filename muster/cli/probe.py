@@ -19,7 +19,7 @@ The question is the one that the service asks: dns, connect, TLS, /readyz and, w
 Examples:
   muster probe https://10.0.0.1:6443 --ca ca.pem
   muster probe api.example.com:6443 --ca ca.pem --token-file token
-  muster probe --context prod                        a context of your kubeconfig, with its credential
+  muster probe --context prod                  a context of your kubeconfig, with its credential
   muster probe --kubeconfig other.yaml --context prod -o json
 
 \b
@@ -31,7 +31,7 @@ Exit codes:
 
 
 def probe(
-    url: Annotated[str | None, typer.Argument(metavar="[URL]", help="https://HOST:PORT of the API server.")] = None,
+    url: Annotated[str | None, typer.Argument(metavar="URL", help="https://HOST:PORT of the API server.")] = None,
     output: OutputOption = Output.TABLE,
     ca: Annotated[
         Path | None, typer.Option("--ca", metavar="FILE", help="CA to trust (PEM). Without: the system's roots.")
@@ -76,14 +76,12 @@ def probe(
             asked = asyncio.run(probing.ask(target, timeout))
     except probing.BadTarget as error:
         fail(Exit.USAGE, error.message, error.remedy)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
 
     from muster.cli.render import output as out  # noqa: PLC0415
     from muster.cli.render.health import BROKEN  # noqa: PLC0415
     from muster.cli.render.probe import probe_lines  # noqa: PLC0415
 
-    if output in {Output.JSON, Output.YAML}:
+    if output.is_data:
         out.data(asked.model_dump(mode="json"), output)
     else:
         console = out.console()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from muster.cli.config import ConfigOption, refuse
 from muster.cli.exits import Exit, fail
 
 RUN_HELP = """Run the service: find clusters, ask them for ever, keep what is known, answer `muster status`.
@@ -15,14 +15,17 @@ RUN_HELP = """Run the service: find clusters, ask them for ever, keep what is kn
 Without a source it reads what kubectl reads ($KUBECONFIG, else ~/.kube/config). Without MUSTER_DATABASE_URL it starts
 a private PostgreSQL in its data directory. A second instance on one database waits as a hot standby.
 
-Every option is also a variable: MUSTER_INTERVAL_S, MUSTER_LISTEN, MUSTER_KUBECONFIG and so on. The database's URL is
-only a variable, since flags are seen by everybody on the machine. Ctrl-C or SIGTERM ends it within five seconds.
+Every option is also a variable (MUSTER_INTERVAL_S, MUSTER_LISTEN and so on) and a line in the settings file: see
+`muster config`. The database's URL has no option, since those are seen by everybody on the machine. SIGHUP, or a change
+of the file, reloads what can change meanwhile. Ctrl-C or SIGTERM ends it within five seconds.
 
 \b
 Examples:
   muster run                                        your own kubeconfig
   muster run --kubeconfig a.yaml --kubeconfig b.yaml --context prod
   muster run --static clusters.yaml --interval 60
+  muster run --config muster.toml
+  muster run --listen 10.0.0.5:8645 --tls-certificate a.crt --tls-key a.key --host muster.example
   MUSTER_DATABASE_URL=postgresql://muster:…@db/muster muster run --in-cluster
 """
 
@@ -40,6 +43,7 @@ Examples:
 
 
 def run(
+    config: ConfigOption = None,
     kubeconfig: Annotated[
         list[Path] | None, typer.Option("--kubeconfig", metavar="FILE", help="Kubeconfig to watch (repeat for more).")
     ] = None,
@@ -69,7 +73,18 @@ def run(
         typer.Option("--reference", metavar="ADDRESS:PORT", help="What always answers: tells an outage of the hub."),
     ] = None,
     listen: Annotated[
-        str | None, typer.Option("--listen", metavar="HOST:PORT", help="Loopback address of the API.  [127.0.0.1:8645]")
+        str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where the API listens.  [127.0.0.1:8645]")
+    ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--host", metavar="NAME", help="Name by which the API may be called (repeat for more)."),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option("--tls-certificate", metavar="FILE", help="PEM: the API's certificate and chain.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="PEM: its key.")] = None,
+    behind_proxy: Annotated[
+        bool | None, typer.Option("--behind-proxy", help="A proxy before the API ends TLS; nobody else reaches it.")
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the embedded database lives.")
@@ -88,38 +103,44 @@ def run(
     ] = None,
 ) -> None:
     """See `RUN_HELP`."""
-    from muster.settings import SettingsError, load_settings, unknown_variables  # noqa: PLC0415 - not for `--help`
+    from muster.settings import Loading, SettingsError  # noqa: PLC0415 - not for `--help`
 
+    flags = {
+        "kubeconfig": kubeconfig,
+        "contexts": context,
+        "static": static,
+        "in_cluster": in_cluster,
+        "interval_s": interval,
+        "timeout_s": timeout,
+        "backoff_max_s": backoff_max,
+        "read_every": read_every,
+        "reference_targets": reference,
+        "listen": listen,
+        "hosts": host,
+        "tls_certificate": tls_certificate,
+        "tls_key": tls_key,
+        "behind_proxy": behind_proxy,
+        "data_dir": data_dir,
+        "retention_days": retention_days,
+        "otlp_endpoint": otlp_endpoint,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
+    loading = Loading(config, flags)
     try:
-        settings = load_settings(
-            kubeconfig=kubeconfig,
-            contexts=context,
-            static=static,
-            in_cluster=in_cluster,
-            interval_s=interval,
-            timeout_s=timeout,
-            backoff_max_s=backoff_max,
-            read_every=read_every,
-            reference_targets=reference,
-            listen=listen,
-            data_dir=data_dir,
-            retention_days=retention_days,
-            otlp_endpoint=otlp_endpoint,
-            log_level=log_level,
-            log_format=log_format,
-        )
+        loaded = loading.load()
     except SettingsError as error:
-        fail(Exit.USAGE, f"settings that make no sense:\n  {error}".replace("\n", "\n  "))
+        refuse(error)
 
     import structlog  # noqa: PLC0415 - the service's own imports are heavy
 
     from muster.app import serve  # noqa: PLC0415
+    from muster.config.shown import summary  # noqa: PLC0415
     from muster.logs import configure_logs  # noqa: PLC0415
 
-    configure_logs(settings.log_level, settings.log_format)
-    for sentence in unknown_variables(os.environ):
-        structlog.get_logger(__name__).warning("unknown variable", variable=sentence)
-    raise typer.Exit(serve(settings))
+    configure_logs(loaded.settings.log_level, loaded.settings.log_format)
+    structlog.get_logger(__name__).info("settings", origin=summary(loaded))
+    raise typer.Exit(serve(loaded.settings, loading))
 
 
 def demo(
@@ -131,12 +152,12 @@ def demo(
     ] = "127.0.0.1:8645",
 ) -> None:
     """See `DEMO_HELP`."""
-    from muster.settings import SettingsError, load_settings  # noqa: PLC0415 - not for `--help`
+    from muster.config.values import loopback  # noqa: PLC0415 - not for `--help`
 
     try:
-        listen = load_settings(listen=listen).listen
-    except SettingsError as error:
-        fail(Exit.USAGE, str(error))
+        listen = loopback(listen)
+    except ValueError as error:
+        fail(Exit.USAGE, f"--listen: {error}")
 
     from muster.demo.main import run_demo  # noqa: PLC0415
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from muster.cli.client import BadServer, Client, NotReachable, Refused
-from muster.cli.exits import Exit, fail
+from muster.cli.asking import asking
+from muster.cli.client import Client, NotReachable, Refused
 from muster.cli.options import Output
 from muster.cli.picture import Picture
 from muster.cli.render import output as out
@@ -20,22 +21,44 @@ from muster.cli.render.text import cut, span
 EVERY_S = 2.0
 
 
-def watch_status(server: str, output: Output, *, everything: bool) -> None:
-    """Until Ctrl-C. On a terminal the screen is rewritten; elsewhere each picture follows the one before."""
-    try:
-        client = Client(server)
-    except BadServer as error:
-        fail(Exit.USAGE, str(error), "Correct --server or MUSTER_SERVER.")
-    console = out.console()
-    try:
-        if output in {Output.JSON, Output.YAML}:
+def watch_status(
+    server: str,
+    output: Output,
+    *,
+    everything: bool,
+    token_file: Path | None = None,
+    ca_file: Path | None = None,
+) -> None:
+    """Until Ctrl-C. On a terminal the screen is rewritten; elsewhere each picture follows the one before.
+
+    It waits for a service that is not there, and ends where the token is not good: looking again would not change that.
+    """
+    with asking(server, token_file, ca_file, patiently=False) as client:
+        _knock(client)
+        console = out.console()
+        if output.is_data:
             _stream_data(client, output, everything=everything)
         elif console.is_terminal:
             _screen(client, console, wide=output is Output.WIDE, everything=everything)
         else:
             _stream_text(client, console, wide=output is Output.WIDE, everything=everything)
-    except KeyboardInterrupt:
-        return
+
+
+def _knock(client: Client) -> None:
+    """Raise `Refused` if we may not look. A service leaves its token just after it has begun to listen: twice, then."""
+    for last in (False, True):
+        try:
+            client.fleet()
+        except NotReachable:
+            return
+        except Refused as refused:
+            if refused.problem.status not in {401, 403}:
+                return
+            if last or not client.transport.takes_local_token:
+                raise
+            time.sleep(EVERY_S / 4)
+        else:
+            return
 
 
 def _screen(client: Client, console: Console, *, wide: bool, everything: bool) -> None:
@@ -64,6 +87,7 @@ class _Watched:
             self._last = Picture(self._client, everything=self._everything, limit=max(1, height))
             self._lost_at = None
         except (NotReachable, Refused) as error:
+            _end_if_not_allowed(self._client, error)
             if self._lost_at is None:
                 self._lost_at = time.monotonic()
             said = [Text(cut(f"✖ {error}", console.width), "bold red")]
@@ -81,6 +105,7 @@ def _stream_text(client: Client, console: Console, *, wide: bool, everything: bo
         try:
             lines = Picture(client, everything=everything).lines(console, wide=wide)
         except (NotReachable, Refused) as error:
+            _end_if_not_allowed(client, error)
             lines = [Text(str(error))]
         out.show([*lines, Text()], console)
         console.file.flush()
@@ -93,6 +118,7 @@ def _stream_data(client: Client, output: Output, *, everything: bool) -> None:
         try:
             document = Picture(client, everything=everything).data()
         except (NotReachable, Refused) as error:
+            _end_if_not_allowed(client, error)
             document = {"error": str(error)}
         if output is Output.JSON:
             print(json.dumps(document), flush=True)
@@ -100,3 +126,8 @@ def _stream_data(client: Client, output: Output, *, everything: bool) -> None:
             print("---", flush=True)
             out.data(document, output)
         time.sleep(EVERY_S)
+
+
+def _end_if_not_allowed(client: Client, error: Exception) -> None:
+    if isinstance(error, Refused) and error.problem.status in {401, 403} and not client.transport.takes_local_token:
+        raise error

@@ -26,6 +26,9 @@ STOP_S = 10.0
 
 LOG_TAIL_BYTES = 2000
 
+KEPT = frozenset({"MUSTER_RUNTIME_DIR", "MUSTER_TELEMETRY"})
+"""All other variables are of the service that somebody runs in earnest: the demo must not find real clusters."""
+
 
 def run_demo(clusters: int, dead: float, seed: int, listen: str) -> int:
     """Until Ctrl-C or SIGTERM. Gives the exit code: 1 when the demo could not start."""
@@ -54,7 +57,12 @@ def _child(clusters: int, dead: float, seed: int, listen: str, log: IO[bytes]) -
     command = [sys.executable, "-m", "muster.demo.service", "--clusters", str(clusters), "--dead", str(dead)]
     command += ["--seed", str(seed), "--listen", listen, "--parent", str(os.getpid())]
     process = subprocess.Popen(  # noqa: S603 - our own module
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+        command,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MUSTER_") or name in KEPT},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,
     )
     try:
         yield process

@@ -39,7 +39,12 @@ def port() -> int:
 
 def demo(temporary: Path, port: int, *options: str) -> tuple[tuple[str, ...], dict[str, str]]:
     listen = f"127.0.0.1:{port}"
-    environment = {"TMPDIR": str(temporary), "MUSTER_RUNTIME_DIR": str(temporary / "run")}
+    environment = {
+        "TMPDIR": str(temporary),
+        "MUSTER_RUNTIME_DIR": str(temporary / "run"),
+        "MUSTER_KUBECONFIG": "relative/and/absent",  # of a service in earnest: none of the demo's business
+        "MUSTER_INTERVAL_S": "nonsense",
+    }
     return (MAIN, "demo", "--clusters", "30", "--listen", listen, *options), environment
 
 

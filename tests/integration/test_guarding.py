@@ -27,7 +27,7 @@ def hub() -> MadeUpHub:
 @asynccontextmanager
 async def watching(hub: MadeUpHub, *references: tuple[str, int]) -> AsyncIterator[Leading]:
     assert hub.leading is not None
-    task = asyncio.create_task(watch_guard(hub.leading, references, hub.clock, QUICK), name="guard")
+    task = asyncio.create_task(watch_guard(hub.leading, lambda: references, hub.clock, QUICK), name="guard")
     try:
         yield hub.leading
     finally:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 import pytest
 
-from collector.history import MAX_PAGE, History
+from collector.history import ALL, MAX_PAGE, History, Only
 from store.pool import Database
 from tests.support.collecting import QUERIES, Bench, Time, add_clusters
 from validator.reasons import Health, Reason
@@ -86,6 +87,30 @@ class TestPages:
         await bench.db.execute(QUERIES["retire_clusters"], [cluster])
         assert [told.to_health for told in await history.page(cluster, 10)] == [Health.HEALTHY]
 
+    async def test_a_window_a_check_and_a_health_narrow_it(self, fleet_database: Database, history: History) -> None:
+        assert await history.oldest() is None
+        await add(fleet_database, "2026-10-30 00:00", "2026-11-01 00:00", "2026-11-02 00:00", "2026-12-01 00:00")
+        await history.keep_partitions(NOVEMBER, 90)
+        await fleet_database.execute("UPDATE transitions SET check_name = 'identity' WHERE changes = 2")
+        await fleet_database.execute("UPDATE transitions SET to_health = 'Unhealthy' WHERE changes = 3")
+
+        async def found(only: Only) -> list[int]:
+            return [told.changes for told in await history.page(None, 9, None, only)]
+
+        november = Only(begin=datetime(2026, 11, 1, tzinfo=UTC).timestamp(), end=DECEMBER)
+        assert await found(ALL) == [4, 3, 2, 1]
+        assert await found(november) == [3, 2], "its begin belongs to a window, its end does not"
+        assert await found(Only(end=november.begin)) == [1]
+        assert await found(Only(begin=DECEMBER)) == [4]
+        assert await found(Only(checks=("identity", "credential"))) == [2]
+        assert await found(november._replace(to_health=("Unhealthy",))) == [3]
+        assert await found(Only(checks=("identity",), to_health=("Unhealthy",))) == []
+        [cluster] = await fleet_database.fetch("SELECT DISTINCT cluster_id FROM transitions")
+        page = await history.page(cluster["cluster_id"], 1, None, november)
+        assert [told.changes for told in page] == [3]
+        assert [told.changes for told in await history.page(cluster["cluster_id"], 1, page[-1].id, november)] == [2]
+        assert await history.oldest() == datetime(2026, 10, 30, tzinfo=UTC).timestamp()
+
     async def test_a_cluster_s_page_reads_no_more_than_it_shows(self, fleet_database: Database) -> None:
         await fleet_database.execute(
             f"INSERT INTO transitions ({COLUMNS}) SELECT now(), gen_random_uuid(), 'c', 'apiserver', 'Unknown', "
@@ -95,7 +120,7 @@ class TestPages:
         plan = "EXPLAIN (ANALYZE, FORMAT JSON) "
         cluster = await fleet_database.fetchval("SELECT cluster_id FROM transitions LIMIT 1")
         for name, more in (("history", ()), ("cluster_history", (cluster,))):
-            [explained] = await fleet_database.fetch(plan + QUERIES[name], 20, 2**63 - 1, *more)
+            [explained] = await fleet_database.fetch(plan + QUERIES[name], 20, 2**63 - 1, -inf, inf, None, None, *more)
             assert "Seq Scan" not in str(explained), name
 
 

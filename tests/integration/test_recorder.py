@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from collector.recorder import BATCH
 from collector.rows import state_to_row
+from collector.writer import BATCH
 from tests.support.collecting import QUERIES, Bench, add_clusters, committed, flaws
 from validator.clean import clean_evidence, clean_text
 from validator.model import MAX_MESSAGE_CHARS, Check, Evidence
@@ -196,8 +196,8 @@ class TestBetweenTwoAwaits:
         bench.at.do(step, lambda: bench.recorder.forget(cluster))
         assert await bench.recorder.flush()
         assert bench.recorder.states == {}
-        assert bench.recorder._committed == {}
-        assert bench.recorder._in_doubt == {}
+        assert bench.recorder._writer._committed == {}
+        assert bench.recorder._writer.publication.doubts == {}
         assert await bench.recorder.flush()
 
     async def test_a_cluster_that_is_retired_before_it_is_forgotten_is_written_no_more(self, bench: Bench) -> None:

@@ -244,14 +244,14 @@ class TestAway:
         await bench.recorder.flush()
         await fleet_database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         reading = await Database.open(database_url)
-        bench.recorder._db = reading
+        bench.recorder._writer._db = reading
         bench.hear(one, message="quiet")
         bench.hear(other, DOWN)
         assert not await bench.recorder.flush()
         assert len(bench.recorder._dirty) == 2
         await fleet_database.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         await reading.close()
-        bench.recorder._db = fleet_database
+        bench.recorder._writer._db = fleet_database
         assert await bench.recorder.flush()
         assert sorted(row["message"] for row in await fleet_database.fetch("SELECT message FROM check_states")) == [
             "",

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from collector.fleet import snapshot
-from collector.recorder import Subject
+from collector.publication import Subject
 from collector.rows import state_to_row, transition_to_row
 from collector.transition import Transition
 from tests.support.collecting import QUERIES, Bench, Time, add_clusters, committed, flaws
@@ -169,7 +169,7 @@ class TestTwoHubs:
             await late.fetchval(
                 QUERIES["commit_transition"], state_to_row(down), 1, 1, _went_down(cluster, Health.HEALTHY)
             )
-            bench.recorder._doubt(Subject(cluster, Check.APISERVER), down)
+            bench.recorder._writer.publication.sending(Subject(cluster, Check.APISERVER), down.changes)
             bench.hear(cluster)  # healthy again: nothing to tell, if the commit had not happened
             saving = asyncio.create_task(bench.recorder.flush(), name="flush")
             await asyncio.sleep(0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -183,7 +184,7 @@ async def bench(fleet_database: Database) -> Bench:
 
 async def committed(db: Statements) -> list[Transition]:
     """All of history, oldest first."""
-    rows = await db.fetch(QUERIES["history"], 1_000_000, 2**63 - 1)
+    rows = await db.fetch(QUERIES["history"], 1_000_000, 2**63 - 1, -inf, inf, None, None)
     return [transition_from_row(dict(row)) for row in reversed(rows)]
 
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import cast
 from uuid import UUID, uuid5
 
+from collector.availability import Availability, Report, Window, fold, total
 from collector.cluster import Cluster
-from collector.history import History
+from collector.history import ALL, History, Only
 from collector.inventory import Inventory
+from collector.pauses import Beside, PauseConflict, Pauses
 from collector.recorder import Recorder
 from collector.transition import Transition
+from muster.access.access import Access
+from muster.access.hosts import Hosts
+from muster.access.local import LocalToken
+from muster.access.roles import Role as AccessRole
+from muster.access.tokens import Known, Tokens
 from muster.api.server import ApiServer
 from muster.hub import Hub, Leading, Role
 from store.errors import StoreUnavailable
-from store.pool import Database
+from store.pool import Database, Row
 from validator.clock import HubClock
 from validator.discovery.source import SourceProblem
 from validator.engine import Engine
@@ -53,15 +60,76 @@ class MadeUpHistory(History):
         self.changes: list[Transition] = []
         self.away = False
 
-    async def page(self, cluster_id: UUID | None, limit: int, before_id: int | None = None) -> list[Transition]:
+    async def page(
+        self, cluster_id: UUID | None, limit: int, before_id: int | None = None, only: Only = ALL
+    ) -> list[Transition]:
         if self.away:
             raise StoreUnavailable("database 127.0.0.1/muster: connection refused. It is tried again.")
         newest_first = sorted(self.changes, key=lambda change: -change.id)
         return [
             change
             for change in newest_first
-            if cluster_id in (None, change.cluster_id) and (before_id is None or change.id < before_id)
+            if cluster_id in (None, change.cluster_id)
+            and (before_id is None or change.id < before_id)
+            and only.begin <= change.at < only.end
+            and (not only.checks or change.check in only.checks)
+            and (not only.to_health or change.to_health in only.to_health)
         ][:limit]
+
+    async def oldest(self) -> float | None:
+        return self.changes[0].at if self.changes else None
+
+    async def after(self, last_id: int, limit: int) -> list[Transition]:
+        if self.away:
+            raise StoreUnavailable("database 127.0.0.1/muster: connection refused. It is tried again.")
+        return sorted((change for change in self.changes if change.id > last_id), key=lambda change: change.id)[:limit]
+
+    async def reaches_back_to(self, last_id: int) -> bool:
+        return min((change.id for change in await self.after(0, 1)), default=last_id + 2) <= last_id + 1
+
+
+class MadeUpPauses(Pauses):
+    """Pauses in memory, with the rules of the statements; or the error of a database that is away."""
+
+    def __init__(self, clock: HubClock) -> None:
+        super().__init__(NO_DATABASE, {}, clock)
+        self.away = False
+        self._rows = 0
+
+    async def settle(self, cluster_ids: Iterable[UUID] | None = None) -> None:
+        pass
+
+    async def _write(self, cluster_id: UUID, beside: Beside, query: str, *values: object) -> Row:
+        await asyncio.sleep(0)
+        if self.away:
+            raise StoreUnavailable("database 127.0.0.1/muster: connection refused. It is tried again.")
+        now, known = self._clock.now(), self.active(cluster_id, self._clock.now())
+        if query == "begin_pause":
+            if known is not None:
+                raise PauseConflict(known)
+            self._rows += 1
+            _, reason, by, begins_at, until = values
+            pause = {"id": self._rows, "begins_at": begins_at, "version": 1}
+        else:
+            if known is None or (known.id, known.version) != values[:2]:
+                raise PauseConflict(known)
+            reason, by, until = values[2:] if query == "change_pause" else (known.reason, known.by, now)
+            pause = {"id": known.id, "begins_at": known.begins_at, "version": known.version + 1}
+        await beside(NO_DATABASE)
+        return cast("Row", pause | {"cluster_id": cluster_id, "reason": reason, "by_whom": by, "until": until})
+
+
+class MadeUpAvailability(Availability):
+    """Nothing is known of any cluster, in any window; remembers which were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(NO_DATABASE, {}, retention_days=lambda: 90)
+        self.asked: list[tuple[Window, UUID | None]] = []
+
+    async def report(self, window: Window, cluster_id: UUID | None) -> Report | None:
+        self.asked.append((window, cluster_id))
+        buckets = fold(window, ())
+        return Report(window, total(window, buckets), buckets, 0, 0.0)
 
 
 class MadeUpInventory(Inventory):
@@ -82,16 +150,19 @@ class MadeUpHub(Hub):
     def __init__(self) -> None:
         super().__init__(HubClock(), "0.1.0")
         self.role = Role.LEADING
+        self.events.begin(0)
         self.inventory = MadeUpInventory(self.clock)
         self.history = MadeUpHistory()
         self.recorder = Recorder(NO_DATABASE, {}, self.clock, HealthSettings(), names=str, publish=lambda _: None)
-        self.leading = Leading(
-            self.inventory, self.recorder, Engine(ScheduleSettings(), lambda _: None, self.clock), self.history
-        )
+        self.pauses = MadeUpPauses(self.clock)
+        self.availability = MadeUpAvailability()
+        engine = Engine(ScheduleSettings(), self.recorder.record, self.clock)
+        self.leading = Leading(self.inventory, self.recorder, engine, self.history, self.pauses, self.availability)
 
     def stand_by(self, cause: str) -> None:
         """Lead no more."""
         self.role, self.waiting_for, self.leading = Role.STANDBY, cause, None
+        self.events.end(cause)
 
     def put(
         self,
@@ -183,9 +254,35 @@ async def no_metrics() -> bytes:
     return b"muster_up 1\n"
 
 
-def api_server(hub: Hub, render_metrics: Callable[[], Awaitable[bytes]] = no_metrics, port: int = 0) -> ApiServer:
+LOCAL_TOKEN = "muster_" + "l" * 43
+TOKENS = {role: f"muster_{role.value[0] * 43}" for role in AccessRole}
+"""Secrets of tokens that the made-up access knows; its local token is the first."""
+
+
+class MadeUpTokens(Tokens):
+    """One token a role, and no database."""
+
+    def find(self, secret: str) -> Known | None:
+        for role, known in TOKENS.items():
+            if secret == known:
+                return Known(uuid5(NAMESPACE, role), f"the-{role}", role, None)
+        return None
+
+
+def made_up_access(hub: Hub, hosts: Sequence[str] = (), *, behind_proxy: bool = False) -> Access:
+    """Access control without a database: nothing is audited, and what would have to be is refused."""
+    names = Hosts(hosts, behind_proxy=behind_proxy)
+    return Access(hub.clock, names, local=LocalToken(LOCAL_TOKEN), make_tokens=MadeUpTokens)
+
+
+def api_server(
+    hub: Hub,
+    render_metrics: Callable[[], Awaitable[bytes]] = no_metrics,
+    port: int = 0,
+    access: Access | None = None,
+) -> ApiServer:
     """The real API on a free port; start and stop are the caller's."""
-    return ApiServer(hub, render_metrics, "127.0.0.1", port)
+    return ApiServer(hub, render_metrics, "127.0.0.1", port, access=access or made_up_access(hub))
 
 
 @contextmanager
@@ -196,9 +293,10 @@ def served(hub: Hub, port: int = 0) -> Iterator[str]:
 
     async def serve() -> None:
         await server.start()
-        up.set()
-        await asyncio.to_thread(down.wait)
-        await server.stop()
+        with LocalToken(LOCAL_TOKEN).left(*server.address):
+            up.set()
+            await asyncio.to_thread(down.wait)
+            await server.stop()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), name="api", daemon=True)
     thread.start()

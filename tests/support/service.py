@@ -31,6 +31,7 @@ import store
 from muster.demo.running import RunningCluster, RunningFleet, running_fleet
 from store.embedded import EmbeddedPostgres
 from tests.support.postgres import private_directory
+from tests.support.runtime import local_bearer
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -119,7 +120,7 @@ class Service:
         """Status and body."""
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=10)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=local_bearer(self.url))
             response = connection.getresponse()
             return response.status, response.read()
         finally:
@@ -261,8 +262,9 @@ def dying_with_us(*command: str | Path) -> list[str]:
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Ours, without what would change the service, and with `more`."""
+    """Ours, without what would change the service, and with `more`. Local tokens are left where tests look for them."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith(("MUSTER_", "PG", "OTEL_"))}
+    more = {"MUSTER_RUNTIME_DIR": os.environ.get("MUSTER_RUNTIME_DIR", ""), **more}
     for key in ("KUBECONFIG", "COLUMNS", "NO_COLOR"):
         ours.pop(key, None)
     return {**ours, "PYTHONPATH": str(_REPOSITORY), **{key: value for key, value in more.items() if value}}

@@ -11,7 +11,8 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from tests.support.hub import GOOD, MadeUpHub, api_server
+from tests.support.hub import GOOD, LOCAL_TOKEN, MadeUpHub, api_server
+from tests.support.runtime import bearer
 from validator.discovery.source import SourceProblem
 from validator.guard import Guard
 from validator.model import Check, Lifecycle
@@ -44,7 +45,7 @@ async def hub() -> MadeUpHub:
 async def api(hub: MadeUpHub) -> AsyncIterator[Api]:
     server = api_server(hub)
     await server.start()
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(headers=bearer(LOCAL_TOKEN)) as session:
         yield Api(session, server.url)
     await server.stop()
 
@@ -117,7 +118,7 @@ async def test_pages_show_every_cluster_once_while_the_fleet_changes(hub: MadeUp
     for number in range(50):
         hub.put(f"c{number:02d}", hub.answer(Reason.CONNECT_TIMEOUT, ago_s=1000 + number % 7))
     seen: list[str] = []
-    page = await api.get("/api/v1/clusters?limit=7")
+    page = await api.get("/api/v1/clusters?limit=7&health=unreachable")
     assert page["total"] == 50
     while True:
         seen += [cluster["name"] for cluster in page["clusters"]]

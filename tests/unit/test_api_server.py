@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from muster.api.server import ListenError, is_loopback
-from tests.support.hub import MadeUpHub, api_server
+from muster.access.hosts import is_loopback
+from muster.api.server import ListenError
+from tests.support.hub import LOCAL_TOKEN, MadeUpHub, api_server
+from tests.support.runtime import bearer
 
 
 @pytest.fixture
@@ -28,16 +30,16 @@ async def url() -> AsyncIterator[str]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(headers=bearer(LOCAL_TOKEN)) as session:
         yield session
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/v1/fleet", "/nowhere", "/metrics"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/v1/clusters", "/nowhere", "/metrics"])
 async def test_every_answer_is_kept_from_caches_and_browsers(
     session: aiohttp.ClientSession, url: str, path: str
 ) -> None:
     async with session.get(url + path) as response:
-        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Cache-Control"] == ("no-cache" if "ETag" in response.headers else "no-store")
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
         assert response.headers["Server"] == "muster"  # neither Python's nor aiohttp's release

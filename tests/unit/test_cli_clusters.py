@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from muster.cli.clusters import names
 from tests.support.cli import break_one, made_up, muster
 from tests.support.hub import GOOD, MadeUpHub, served
 from validator.reasons import Health, Reason
@@ -99,11 +98,3 @@ def test_history_goes_back_as_far_as_is_asked(hub: MadeUpHub, url: str) -> None:
     assert muster("history", "nobody", server=url).exit_code == 2
     hub.history.away = True
     assert muster("history", server=url).exit_code == 3
-
-
-def test_completion_knows_the_clusters_names(hub: MadeUpHub, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    break_one(hub, "stage-1")
-    monkeypatch.setenv("MUSTER_SERVER", url)
-    assert names("sta") == ["stage-1"]
-    monkeypatch.setenv("MUSTER_SERVER", "nonsense")
-    assert names("sta") == []

@@ -3,43 +3,57 @@
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from muster.cli.app import app
 from tests.support.cli import muster
 
 
 def commands() -> list[str]:
-    return ["run", "demo", "status", "clusters", "cluster", "history", "probe", "version"]
+    """Every command that there is, those of groups with their group's name before them."""
+
+    def below(command: Any, name: str) -> list[str]:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            return [name]
+        deeper = [each for sub in inner for each in below(inner[sub], f"{name} {sub}".strip())]
+        return [name, *deeper] if name else deeper
+
+    return below(get_command(app), "")
 
 
 @pytest.mark.parametrize("command", commands())
 def test_help_teaches_with_examples(command: str) -> None:
-    result = muster(command, "--help")
+    result = muster(*command.split(), "--help", COLUMNS="100")
     assert result.exit_code == 0
     assert "See `" not in result.stdout
-    assert "Examples:" in result.stdout or command == "version"
+    assert "Examples:" in result.stdout or "\nCommands:\n" in result.stdout or command == "version"
+    assert f"muster {command}" in result.stdout.partition("Examples:")[2] or "Examples:" not in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
 
 
 def test_every_example_in_the_help_is_a_command_line_that_parses() -> None:
     examples = [
-        line.strip()
-        .split("  ")[0]
-        .split(" | ")[0]
-        .split(" >")[0]
-        .removeprefix("MUSTER_DATABASE_URL=postgresql://muster:…@db/muster ")
+        re.split(r"  +| \| | >| && | \|\| ", line.strip())[0].removeprefix(
+            "MUSTER_DATABASE_URL=postgresql://muster:…@db/muster "
+        )
         for command in ("", *commands())
-        for line in muster(*([command] if command else []), "--help").stdout.splitlines()
+        for line in muster(*command.split(), "--help").stdout.splitlines()
         if re.match(r" +(MUSTER_DATABASE_URL=\S+ )?muster [a-z]", line)
     ]
-    assert len(examples) > 20
+    assert len(examples) > 60
     for example in examples:
         if "COMMAND" not in example:
-            assert muster(*example.split()[1:], "--help").exit_code == 0, example
+            result = muster(*shlex.split(example.partition(" -- ")[0])[1:], "--help")
+            assert result.exit_code == 0, (example, result.output)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -64,8 +78,8 @@ def test_the_version_is_told() -> None:
 @pytest.mark.parametrize(
     ("arguments", "variables", "says"),
     [
-        (["--interval", "5"], {}, ["MUSTER_TIMEOUT_S (--timeout) is 10", "below the interval"]),
-        (["--listen", "0.0.0.0:8645"], {}, ["MUSTER_LISTEN (--listen)", "no access tokens"]),
+        (["--interval", "5"], {}, ["MUSTER_INTERVAL_S (--interval): timeout_s is 10", "below the interval"]),
+        (["--listen", "0.0.0.0:8645"], {}, ["MUSTER_LISTEN (--listen)", "clear text", "behind_proxy", "ssh -L"]),
         ([], {"MUSTER_INTERVAL_S": "soon"}, ["MUSTER_INTERVAL_S (--interval)", "number"]),
         (["--interval", "0.5", "--retention-days", "0"], {}, ["(--interval)", "(--retention-days)"]),
         (["--reference", "gateway:53"], {}, ["(--reference)", "give an IP address"]),
@@ -93,7 +107,7 @@ def test_a_demo_that_makes_no_sense_ends_with_2(arguments: list[str]) -> None:
         (["https://127.0.0.1:1", "--context", "prod"], "either a URL"),
         (["http://127.0.0.1:1"], "clear text"),
         (["https://u:p@127.0.0.1:1"], "user name or password"),
-        (["https://127.0.0.1:1/path"], "path"),
+        (["https://127.0.0.1:1/path?x"], "? or #"),
         (["https://127.0.0.1:port"], "bad port"),
         (["127.0.0.1:1", "--ca", "/nowhere.pem"], "/nowhere.pem does not exist"),
         (["127.0.0.1:1", "--ca", "/dev/zero"], "no regular file"),

@@ -46,6 +46,7 @@ def cluster(name: str, health: str = "Unreachable", **more: Any) -> schemas.Clus
         "age_s": 8.0,
         "flapping": False,
         "pending": False,
+        "pause": None,
     }
     return schemas.Cluster(**{**fields, **more})
 
@@ -53,6 +54,7 @@ def cluster(name: str, health: str = "Unreachable", **more: Any) -> schemas.Clus
 def fleet(**more: Any) -> schemas.Fleet:
     lane = schemas.Lane(slots=64, busy=0, waiting=0, lateness_p99_s=0.015)
     fields: dict[str, Any] = {
+        "generation": 1,
         "now": NOW,
         "version": "0.1.0",
         "role": "leading",

@@ -442,6 +442,132 @@ class TestChanges:
 
 
 @on_both_loops
+class TestAskingNow:
+    async def test_the_answer_is_told_after_the_sink_has_it(self) -> None:
+        async with running() as run:
+            run.add(ONE, now=False)
+            verdicts = await asyncio.wait_for(run.engine.ask_now(ONE), 5)
+            assert verdicts == run.said.of(ONE)
+            due_s = run.engine.next_due_s(ONE)
+            assert due_s is not None
+            assert due_s > 0.4 * HOURLY.interval_s
+
+    async def test_all_who_ask_before_it_begins_share_one_ask(self) -> None:
+        async with running() as run:
+            probe = run.add(ONE, now=False)
+            answers = await asyncio.wait_for(asyncio.gather(*(run.engine.ask_now(ONE) for _ in range(100))), 5)
+            assert all(answer == run.said.of(ONE) for answer in answers)
+            assert len(probe.asked) == 1
+
+    async def test_who_asks_in_mid_ask_gets_the_answer_to_the_next_one(self) -> None:
+        async with running() as run:
+            held = Held()
+            probe = run.add(ONE, held, PASSED)
+            await until(lambda: probe.asking == 1)
+            first, second = run.engine.ask_now(ONE), run.engine.ask_now(ONE)
+            held.release(TIMED_OUT)
+            answers = [await asyncio.wait_for(each, 5) for each in (first, second)]
+            assert answers == [run.said.of(ONE)[1:]] * 2
+            assert (len(probe.asked), probe.most_at_once) == (2, 1)
+
+    async def test_it_waits_for_a_slot_of_the_dead_lane_like_any_other(self) -> None:
+        async with running() as run:
+            held = Held()
+            run.add(ONE, TIMED_OUT, held)
+            run.add(OTHER, TIMED_OUT)
+            await run.said.wait_for(ONE)
+            await run.said.wait_for(OTHER)
+            narrow_dead_lane(run, 1)
+            first = run.engine.ask_now(ONE)
+            await until(lambda: run.busy[Lane.DEAD] == 1)
+            second = run.engine.ask_now(OTHER)
+            await asyncio.sleep(0.05)
+            assert not second.done()
+            held.release(TIMED_OUT)
+            assert await asyncio.wait_for(first, 5)
+            assert await asyncio.wait_for(second, 5)
+
+    async def test_retry_after_binds_it_and_not_a_hastened_ask(self) -> None:
+        throttled = Answer(PASSED.facts, retry_after_s=0.3)
+        async with running() as run:
+            probe = run.add(ONE, throttled, PASSED, throttled, PASSED)
+            await run.said.wait_for(ONE)
+            assert 0.2 < run.engine.held_back_s(ONE) <= 0.3
+            await asyncio.wait_for(run.engine.ask_now(ONE), 5)
+            assert probe.asked[1] - probe.asked[0] >= 0.29
+            assert run.engine.held_back_s(ONE) == 0.0
+            await run.ask(ONE)
+            await asyncio.wait_for(run.ask(ONE), 5)
+            assert probe.asked[3] - probe.asked[2] < 0.2
+
+    async def test_retry_after_of_the_answer_in_between_binds_it_too(self) -> None:
+        async with running() as run:
+            held = Held()
+            probe = run.add(ONE, held, PASSED)
+            await until(lambda: probe.asking == 1)
+            awaited = run.engine.ask_now(ONE)
+            held.release(Answer(PASSED.facts, retry_after_s=0.3))
+            await asyncio.wait_for(awaited, 5)
+            assert probe.asked[1] - probe.asked[0] >= 0.29
+
+    async def test_a_replaced_probe_gives_its_waiters_to_the_new_one(self) -> None:
+        async with running() as run:
+            old = run.add(ONE, Held())
+            await until(lambda: old.asking == 1)
+            in_mid_ask = run.engine.ask_now(ONE)
+            new = run.add(ONE, now=False)
+            assert await asyncio.wait_for(in_mid_ask, 5) == run.said.of(ONE)
+            assert (old.cancelled, len(new.asked)) == (1, 1)
+
+    async def test_the_waiters_of_a_cancelled_ask_itself_get_the_new_answer(self) -> None:
+        async with running() as run:
+            old = run.add(ONE, Held(), now=False)
+            awaited = run.engine.ask_now(ONE)
+            await until(lambda: old.asking == 1)
+            run.add(ONE, now=False)
+            assert await asyncio.wait_for(awaited, 5) == run.said.of(ONE)
+
+    async def test_a_removed_target_answers_nobody_and_says_so_at_once(self) -> None:
+        async with running() as run:
+            probe = run.add(ONE, Held(), now=False)
+            asking = run.engine.ask_now(ONE)
+            await until(lambda: probe.asking == 1)
+            waiting = run.engine.ask_now(ONE)
+            idle = run.add(OTHER, Answer(PASSED.facts, retry_after_s=3600.0))
+            await run.said.wait_for(OTHER)
+            held_back = run.engine.ask_now(OTHER)
+            run.engine.remove(ONE)
+            run.engine.remove(OTHER)
+            answers = await asyncio.wait_for(asyncio.gather(asking, waiting, held_back), 1)
+            assert not any(answers)
+            assert len(idle.asked) == 1
+
+    async def test_nobody_waits_for_an_unknown_target_or_a_dead_engine(self) -> None:
+        async with running() as run:
+            assert await asyncio.wait_for(run.engine.ask_now(ONE), 1) is None
+            probe = run.add(ONE, Held(), now=False)
+            asking = run.engine.ask_now(ONE)
+            await until(lambda: probe.asking == 1)
+            waiting = run.engine.ask_now(ONE)
+        assert not any(await asyncio.wait_for(asyncio.gather(asking, waiting), 1))
+
+    async def test_whoever_waits_no_more_stops_nothing_and_is_forgotten(self) -> None:
+        async with running() as run:
+            held = Held()
+            probe = run.add(ONE, held, now=False)
+            gone, stays = run.engine.ask_now(ONE), run.engine.ask_now(ONE)
+            await until(lambda: probe.asking == 1)
+            gone.cancel()
+            for _ in range(100):
+                run.engine.ask_now(ONE).cancel()
+            last = run.engine.ask_now(ONE)
+            assert len(run.engine._targets[ONE].awaited) == 1
+            held.release()
+            assert await asyncio.wait_for(stays, 5)
+            assert await asyncio.wait_for(last, 5)
+
+
+@on_both_loops
 class TestEnd:
     async def test_cancelling_it_cancels_every_ask_closes_every_probe_and_leaves_no_task(self) -> None:
         before = asyncio.all_tasks()

@@ -81,8 +81,8 @@ def test_a_moved_clock_moves_the_picture_and_nothing_in_it(
     clusters, states, now = fleet
     moved = {one: {c: shift(state, by_s) for c, state in checks.items()} for one, checks in states.items()}
     before, after = snapshot(clusters, states, now), snapshot(clusters, moved, now + by_s)
-    assert [(v.cluster.id, v.health, v.age_s) for v in before.clusters] == [
-        (v.cluster.id, v.health, v.age_s) for v in after.clusters
+    assert [(v.cluster.id, v.health, v.age_s(now)) for v in before.clusters] == [
+        (v.cluster.id, v.health, v.age_s(now + by_s)) for v in after.clusters
     ]
 
 
@@ -101,7 +101,7 @@ def test_the_worst_comes_first_and_everybody_is_counted_once(fleet: tuple[list[C
 class TestOneCluster:
     def test_without_a_verdict_it_is_unknown_and_says_so(self) -> None:
         seen = view(cluster(1), {}, START)
-        assert (seen.health, seen.rollup.reason, seen.age_s) == (Health.UNKNOWN, Reason.NOT_CHECKED_YET, None)
+        assert (seen.health, seen.rollup.reason, seen.age_s(START)) == (Health.UNKNOWN, Reason.NOT_CHECKED_YET, None)
 
     def test_the_age_is_that_of_the_fact_that_decides(self) -> None:
         states = {
@@ -109,10 +109,12 @@ class TestOneCluster:
             Check.CREDENTIAL: _after(Check.CREDENTIAL, Reason.CREDENTIAL_REJECTED, START - 30),
         }
         seen = view(cluster(1), states, START + 10)
-        assert (seen.rollup.check, seen.age_s) == (Check.CREDENTIAL, 40)
+        assert (seen.rollup.check, seen.age_s(START + 10)) == (Check.CREDENTIAL, 40)
 
     def test_an_age_is_never_below_zero(self) -> None:
-        assert view(cluster(1), {Check.APISERVER: _after(Check.APISERVER, None, START)}, START - 5).age_s == 0
+        assert (
+            view(cluster(1), {Check.APISERVER: _after(Check.APISERVER, None, START)}, START - 5).age_s(START - 5) == 0
+        )
 
     def test_its_checks_stand_in_one_order(self) -> None:
         checks = [Check.IDENTITY, Check.APISERVER, Check.CREDENTIAL]
@@ -149,6 +151,14 @@ def _after(check: Check, reason: Reason | None, at: float, cluster_id: UUID | No
 def _shown(picture: FleetSnapshot) -> list[object]:
     """All but the states that lie beneath."""
     return [
-        (v.cluster.id, v.rollup.health, v.rollup.reason, v.rollup.message, v.rollup.since, v.rollup.last_known, v.age_s)
+        (
+            v.cluster.id,
+            v.rollup.health,
+            v.rollup.reason,
+            v.rollup.message,
+            v.rollup.since,
+            v.rollup.last_known,
+            v.heard_at,
+        )
         for v in picture.clusters
     ]

@@ -20,12 +20,14 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from collector.availability import Availability
 from collector.cluster import Cluster
 from collector.history import History
 from collector.instruments import RENEW_EVERY
 from collector.inventory import Inventory
 from collector.metrics import MAX_LATE_TICKS, FleetMetrics
 from collector.otlp import Export
+from collector.pauses import Pauses
 from collector.recorder import Recorder
 from muster.hub import Hub, Leading, Role
 from store.pool import Database
@@ -54,7 +56,14 @@ class Service:
             NO_DATABASE, {}, self.clock, HealthSettings(fail_after=1), names=str, publish=lambda _: None
         )
         self.engine = Engine(ScheduleSettings(), self.recorder.record, self.clock)
-        self.hub.leading = Leading(self.inventory, self.recorder, self.engine, History(NO_DATABASE, {}))
+        self.hub.leading = Leading(
+            self.inventory,
+            self.recorder,
+            self.engine,
+            History(NO_DATABASE, {}),
+            Pauses(NO_DATABASE, {}, self.clock),
+            Availability(NO_DATABASE, {}, retention_days=lambda: 90),
+        )
         self.hub.role = Role.LEADING
 
     def cluster(self, number: int, name: str | None = None) -> UUID:

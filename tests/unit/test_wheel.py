@@ -1,4 +1,4 @@
-"""The wheel: the four packages, their SQL and type markers, and nothing else."""
+"""The wheel: the five packages, their SQL, pages and type markers, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("validator", "collector", "store", "muster")
+PACKAGES = ("validator", "collector", "store", "dashboards", "muster")
 NOT_SOURCE = shutil.ignore_patterns("__pycache__")
 
 
@@ -37,19 +37,19 @@ def contents(wheel: Path) -> set[str]:
         return {name for name in archive.namelist() if ".dist-info/" not in name}
 
 
-def test_holds_exactly_the_four_packages(wheel: Path) -> None:
+def test_holds_exactly_the_five_packages(wheel: Path) -> None:
     assert {name.partition("/")[0] for name in contents(wheel)} == set(PACKAGES)
 
 
 def test_holds_every_source_file_and_nothing_that_is_none(wheel: Path) -> None:
-    """A file that is not Python, SQL or `py.typed` needs a line in pyproject.toml to get in: this says so."""
+    """A file that is not Python, SQL, `py.typed` or a page needs a line in pyproject.toml to get in: this says so."""
     sources = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert any(name.endswith(".sql") for name in sources)
+    assert {".sql", ".html", ".css", ".js"} <= {Path(name).suffix for name in sources}
     assert contents(wheel) == sources
 
 

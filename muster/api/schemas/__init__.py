@@ -11,6 +11,7 @@ from muster.api.schemas.access import (
     AuditPage,
     Body,
     Session,
+    SessionCode,
     SessionCreate,
     Token,
     TokenCreate,
@@ -30,7 +31,7 @@ from muster.api.schemas.clusters import (
     Streak,
 )
 from muster.api.schemas.document import Document
-from muster.api.schemas.events import Dropped, FleetChanged, Hello
+from muster.api.schemas.events import Bye, Dropped, FleetChanged, Hello
 from muster.api.schemas.fleet import Fleet, Guard, Lane, Lanes, SourceProblem, Store
 from muster.api.schemas.history import Transition, TransitionPage
 from muster.api.schemas.problem import Problem
@@ -42,6 +43,7 @@ __all__ = [
     "Availability",
     "Body",
     "Bucket",
+    "Bye",
     "Check",
     "Cluster",
     "ClusterDetail",
@@ -59,6 +61,7 @@ __all__ = [
     "PauseRequest",
     "Problem",
     "Session",
+    "SessionCode",
     "SessionCreate",
     "Shares",
     "SourceProblem",

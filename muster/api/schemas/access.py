@@ -22,6 +22,7 @@ class TokenCreate(Body):
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Unique among the tokens that still work; shown in the audit log."""
     role: Role
+    """What it may do."""
     expires_in_s: Annotated[int, Field(ge=60, le=10 * 366 * 86400)] | None = 90 * 86400
     """null = never."""
 
@@ -34,18 +35,23 @@ class Token(Document):
     prefix: str
     """Its first characters, to find it again where it is used."""
     role: str
+    """`viewer`, `operator` or `admin`."""
     created_at: AwareDatetime
     created_by: str
+    """Name of the token or session that made it."""
     expires_at: AwareDatetime | None
+    """null = never."""
     last_used_at: AwareDatetime | None
     """To the minute."""
     revoked_at: AwareDatetime | None
+    """null = it was not."""
 
 
 class TokenCreated(Token):
     """The only answer that has the secret."""
 
     secret: str
+    """`muster_` and 43 characters. Only its hash is kept."""
 
 
 class TokenPage(Document):
@@ -58,6 +64,15 @@ class SessionCreate(Body):
     """What a browser has from the operator link."""
 
     code: Annotated[str, Field(min_length=1, max_length=128)]
+    """From the part of the link after `#code=`."""
+
+
+class SessionCode(Document):
+    """What an operator link carries: `<service>/login#code=<code>`."""
+
+    code: str
+    """Works once, and only the newest one does."""
+    expires_at: AwareDatetime
 
 
 class Session(Document):
@@ -66,7 +81,9 @@ class Session(Document):
     name: str
     role: str
     kind: str
+    """`token`, `session` or `local`."""
     expires_at: AwareDatetime | None
+    """null = never."""
     csrf: str | None
     """For sessions: every request that changes something must repeat it as `X-Muster-CSRF`."""
 
@@ -77,9 +94,11 @@ class AuditEntry(Document):
     id: int
     at: AwareDatetime
     who: str
+    """Name of the token or session."""
     kind: str
     """`token`, `session` or `local`."""
     role: str
+    """That it had then."""
     source: str
     """Address from which it came."""
     action: str
@@ -87,7 +106,9 @@ class AuditEntry(Document):
     subject: str
     """What it was done to: an id or a name."""
     before: dict[str, Any] | None
+    """What was there; null = nothing."""
     after: dict[str, Any] | None
+    """What was asked for; null = nothing, or an end."""
     outcome: str
     """`done`, or the problem's type."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -15,6 +15,7 @@ class PauseRequest(Body):
     """Take a cluster out of judgement."""
 
     reason: Annotated[str, Field(min_length=1, max_length=500)]
+    """Why; everybody sees it."""
     until: AwareDatetime | None = None
     """null = until somebody resumes it."""
 
@@ -39,11 +40,13 @@ class ValidateEvent(Document):
     health: str | None = None
     """With `done`: the cluster's health, which a single answer need not have changed (hysteresis)."""
     reason: str | None = None
+    """With `done`: why; null = nothing is wrong."""
     message: str = ""
+    """A sentence; may be empty. With `late`: why there is no answer."""
 
 
 class LogLevel(Body):
     """How much the service logs, until it ends or its settings are read again."""
 
-    level: str
-    """`debug`, `info`, `warning` or `error`."""
+    level: Literal["debug", "info", "warning", "error"]
+    """Least level that is logged."""

@@ -12,7 +12,9 @@ class Hello(Document):
 
     now: AwareDatetime
     version: str
+    """Release of the service."""
     generation: int
+    """As in `/api/v1/fleet`."""
     resumed: bool
     """All since `Last-Event-ID` follows. False although one was sent = too much has passed: read the fleet anew."""
 
@@ -22,7 +24,9 @@ class FleetChanged(Document):
 
     now: AwareDatetime
     generation: int
+    """As in `/api/v1/fleet`."""
     counts: dict[str, int]
+    """Clusters by health, worst first."""
 
 
 class Dropped(Document):
@@ -30,3 +34,10 @@ class Dropped(Document):
 
     events: int
     """How many were not sent."""
+
+
+class Bye(Document):
+    """`bye`: this stream ends for a reason of the service's. Connect again with `Last-Event-ID`."""
+
+    why: str
+    """One sentence."""

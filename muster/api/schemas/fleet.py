@@ -19,6 +19,7 @@ class Guard(Document):
 
     holding: bool
     since: AwareDatetime | None
+    """When that began."""
     why: str
     """One sentence with numbers, of the last time that it began or ended; may be empty."""
 
@@ -28,6 +29,7 @@ class SourceProblem(Document):
 
     source: str
     where: str
+    """File, entry and field."""
     message: str
     remedy: str
     entry: str | None
@@ -38,8 +40,11 @@ class Lane(Document):
     """One share of the probe slots."""
 
     slots: int
+    """Questions that it may have under way."""
     busy: int
+    """Those that are."""
     waiting: int
+    """Clusters that are due and wait for a slot."""
     lateness_p99_s: float | None
     """99th percentile, over the newest answers, of the time from when a cluster was due to its answer."""
 
@@ -48,7 +53,9 @@ class Lanes(Document):
     """The living never queue behind the dead."""
 
     live: Lane
+    """Of clusters that answer."""
     dead: Lane
+    """Of clusters that have not answered last time."""
 
 
 class Fleet(Document):
@@ -60,15 +67,19 @@ class Fleet(Document):
     now: AwareDatetime
     """The moment of this picture, on the hub's clock; every age is counted to it."""
     version: str
+    """Release of the service."""
     role: str
     """`leading`; any other role answers 503 with the problem `not-leading`."""
     started_at: AwareDatetime
+    """When this instance started."""
     total: int
+    """Clusters."""
     counts: dict[str, int]
     """Clusters by health, worst first; every health is there."""
     reasons: dict[str, int]
     """Clusters by the reason that decides, most frequent first; healthy ones have none."""
     flapping: int
+    """Clusters that change to and fro."""
     oldest_fact_age_s: float | None
     """Age of the oldest fact that decides for a cluster that is judged."""
     store: Store
@@ -76,4 +87,5 @@ class Fleet(Document):
     source_problems: tuple[SourceProblem, ...]
     """At most the first hundred."""
     source_problems_total: int
+    """How many there are."""
     lanes: Lanes

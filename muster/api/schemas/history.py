@@ -11,20 +11,25 @@ class Transition(Document):
     """One committed change of a check's health."""
 
     id: int
+    """Rises; where a reader of events goes on."""
     at: AwareDatetime
     """When it was noticed."""
     since: AwareDatetime
     """When the condition began."""
     cluster_id: str
     cluster_name: str
+    """The name that it had then."""
     check: str
     from_health: str
     to_health: str
     reason: str | None
+    """Why; null = nothing is wrong any more."""
     stage: str | None
     message: str
     evidence: dict[str, str | int | float | bool]
+    """Of the answer that decided."""
     flapping: bool
+    """It changed to and fro."""
     collapsed: int
     """Changes in between that were never committed, because the database was away."""
 
@@ -34,4 +39,6 @@ class TransitionPage(Document):
 
     next: int | None
     """Give it as `before` for the next page; null = this was the last."""
+    oldest: AwareDatetime | None = None
+    """The oldest change of any cluster that is kept: what was before it is not known. null = nothing is kept yet."""
     transitions: tuple[Transition, ...]

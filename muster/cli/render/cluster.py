@@ -128,12 +128,20 @@ def _about(cluster: schemas.ClusterDetail) -> dict[str, str]:
         "endpoint": cluster.endpoint,
         "source": cluster.source,
         "lifecycle": cluster.lifecycle,
+        "pause": _pause(cluster.pause),
         "uid": cluster.external_uid or "not read yet",
         "also known as": ", ".join(cluster.also_known_as),
         "labels": ", ".join(f"{key}={value}" for key, value in sorted(cluster.labels.items())),
         "first seen": f"{local(cluster.first_seen_at)} ({ago(cluster.now, cluster.first_seen_at)})",
     }
     return {key: value for key, value in rows.items() if value}
+
+
+def _pause(pause: schemas.Pause | None) -> str:
+    if pause is None:
+        return ""
+    end = f"until {local(pause.until)}" if pause.until else "until somebody resumes it"
+    return f"by {pause.by} since {local(pause.since)}, {end}: {pause.reason}"
 
 
 def _in_days(moment: str, now: datetime) -> str:

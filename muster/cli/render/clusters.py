@@ -88,4 +88,7 @@ def _said(cluster: schemas.Cluster) -> str:
     """The message without the endpoint that it begins with, after what was known last where nothing is known now."""
     message = cluster.message.removeprefix("https://").removeprefix(cluster.endpoint.removeprefix("https://"))
     message = message.removeprefix(":").lstrip() if message != cluster.message else message
-    return "; ".join(part for part in (cluster.last_known and f"was {cluster.last_known}", message) if part)
+    was = f"was {cluster.last_known}" if cluster.last_known else ""
+    # Where a lifecycle suspends it as well, the message is about that.
+    paused = f"paused by {cluster.pause.by}: {cluster.pause.reason}" if cluster.pause else ""
+    return "; ".join(part for part in (was, message, paused if cluster.reason != "Paused" else "") if part)

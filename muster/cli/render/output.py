@@ -19,12 +19,18 @@ UNCUT = 10_000
 """Width where nothing is cut: pipes and files get whole lines."""
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let whoever runs the command end it: rich itself would end it with 1, as if a cluster were broken."""
+        raise  # noqa: PLE0704 - rich calls this where it handles BrokenPipeError
+
+
 def console() -> Console:
     """For stdout. Colours only on a terminal and without NO_COLOR; lines are cut only on a terminal."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that this terminal can't show must not end the command
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else UNCUT
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return _Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def show(lines: Iterable[Text], to: Console) -> None:

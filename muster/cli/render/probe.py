@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,19 @@ if TYPE_CHECKING:
 
 def probe_lines(asked: Asked, width: int) -> list[Text]:
     """Everything, in the order in which it happened."""
-    lines = [Text(escaped(asked.endpoint), HEAD)]
+    return [Text(escaped(asked.endpoint), HEAD), *check_lines(asked.checks, width)]
+
+
+def check_lines(checks: Sequence[schemas.Check], width: int) -> list[Text]:
+    """First what happened, then what it means."""
+    lines: list[Text] = []
     now = datetime.now(UTC)
-    for check in asked.checks:
+    for check in checks:
         if check.answer is not None and check.answer.stages:
             lines += [Text(), *trace_lines(check.answer.stages, 2, width)]
         if seen := evidence_pairs(check.evidence, now, width):
             lines += [Text(), *seen]
-    for check in asked.checks:
+    for check in checks:
         lines += [Text(), *_verdict(check, width)]
     return lines
 

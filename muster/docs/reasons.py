@@ -1,14 +1,11 @@
-"""Writes `docs/reasons.md` from `validator/reason_rows/`: `python -m muster.docs [FILE]`. A test keeps it so."""
+"""The page of reasons, from their table."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 from validator.reasons import PRECEDENCE, REASONS, Health, Reason, ReasonInfo, Stage
 
 PAGE = "docs/reasons.md"
-"""Where the page lies in the repository."""
+"""Where the page of reasons lies in the repository."""
 
 _STAGES: dict[Stage, str] = {
     Stage.DNS: "The API server's name is looked up.",
@@ -43,7 +40,7 @@ def reason_link(reason: Reason) -> str:
 
 
 def reasons_page() -> str:
-    """The whole page, from the table."""
+    """The whole page of reasons, from their table."""
     lines = [
         "# Why a cluster or a location is not healthy, and what to do",
         "",
@@ -73,13 +70,3 @@ def _row(reason: Reason, info: ReasonInfo) -> str:
     name = f'<a id="{reason.value.lower()}"></a>**{reason}**'
     cells = (name, info.health, "yes" if info.transient else "no", info.means, info.remedy)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def main(arguments: list[str]) -> int:
-    """Write the page to the file named, by default where the repository has it."""
-    Path(arguments[0] if arguments else PAGE).write_text(reasons_page(), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

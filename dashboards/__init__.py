@@ -1,0 +1,1 @@
+"""What people look at: data, and no code. `muster` serves it."""

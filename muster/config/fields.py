@@ -1,0 +1,171 @@
+"""Every setting, with its unit and its reason. Bounds and defaults are nowhere else."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from muster.config import values
+from muster.config.values import DEFAULT_LISTEN, address, split
+from store.errors import StoreRefused
+from store.owner import default_data_dir
+from validator.discovery.kubeconfig import kubeconfig_paths
+
+PREFIX = "MUSTER_"
+
+MAX_ENTRIES = 100
+"""Most entries of one list setting: more is a pasted file."""
+
+CONTRADICTION = "contradiction"
+"""Type of the pydantic error for settings that do not go together."""
+
+_IN_CLEAR_TEXT = (
+    "{host} is more than this machine, and tokens would cross the network in clear text. Give TLS files "
+    "(tls_certificate and tls_key); or set behind_proxy, with a proxy before it that ends TLS; or listen on "
+    f"{DEFAULT_LISTEN} and come through `ssh -L 8645:{DEFAULT_LISTEN} HOST`"
+)
+_NO_NAME = (
+    "{host} is every address of this machine, and hosts is empty, so nobody could call the API by a name that is "
+    'allowed. Say which names people use, e.g. hosts = ["muster.example.com"] (--host)'
+)
+
+File = Annotated[Path, AfterValidator(values.path)]
+
+
+def _default_data_dir() -> Path:
+    try:
+        return default_data_dir()
+    except StoreRefused:  # no home; only matters where the embedded database is used, which then names this directory
+        return Path("/var/lib/muster")
+
+
+class Settings(BaseSettings):
+    """How one instance runs. Frozen: a change makes another one."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    # where things are
+    database_url: Annotated[SecretStr | None, AfterValidator(values.database_url)] = Field(
+        None, examples=["postgresql://muster:password@db.example.com/muster"]
+    )
+    """PostgreSQL to keep everything in, `postgresql://user:password@host/database`. None = the embedded one. It has no
+    flag, since flags are seen by everybody on the machine, and is taken from a file only if no one else may read it."""
+    database_url_file: File | None = Field(None, examples=["/etc/muster/database-url"])
+    """File that holds the database's URL and nothing else: a mounted Secret, say. In place of `database_url`."""
+    data_dir: File = Field(default_factory=_default_data_dir, examples=["/var/lib/muster"])
+    """Directory of the embedded database. Default: /var/lib/muster as root, else ~/.local/share/muster."""
+
+    # who may call
+    listen: Annotated[str, AfterValidator(values.listen)] = DEFAULT_LISTEN
+    """Address and port of the API. Wider than loopback only with TLS files or `behind_proxy`. Port 0 = any free one."""
+    hosts: Annotated[
+        tuple[Annotated[str, AfterValidator(values.host)], ...], NoDecode, split(","), Field(max_length=MAX_ENTRIES)
+    ] = Field((), examples=[["muster.example.com"]])
+    """Names and addresses by which the API may be called, beside loopback; any other is refused, against DNS rebinding.
+    Listening on 0.0.0.0 or :: needs at least one."""
+    tls_certificate: File | None = Field(None, examples=["/etc/muster/tls.crt"])
+    """PEM file with the API's certificate and the chain. A new one is taken up without a restart."""
+    tls_key: File | None = Field(None, examples=["/etc/muster/tls.key"])
+    """PEM file with the certificate's key. Both or neither."""
+    behind_proxy: bool = False
+    """Whether a proxy stands before the API that ends TLS, and nobody else reaches the port."""
+    session_s: Annotated[float, Field(ge=300.0, le=30 * 86_400.0)] = 12 * 3600.0
+    """Seconds that a browser's session lasts: a working day, so that a lost one is of no use tomorrow."""
+
+    # what is watched
+    kubeconfig: Annotated[tuple[File, ...], NoDecode, split(os.pathsep), Field(max_length=MAX_ENTRIES)] = Field(
+        (), examples=[["/etc/muster/kubeconfig"]]
+    )
+    """Kubeconfig files, in the variable separated as in $KUBECONFIG. Empty, and no other source: what kubectl reads."""
+    contexts: Annotated[tuple[str, ...], NoDecode, split(","), Field(max_length=10_000)] = Field(
+        (), examples=[["prod", "stage"]]
+    )
+    """Contexts to take from the kubeconfigs, in the variable separated by commas. Empty = all."""
+    static: Annotated[tuple[File, ...], NoDecode, split(os.pathsep), Field(max_length=MAX_ENTRIES)] = Field(
+        (), examples=[["clusters.yaml"]]
+    )
+    """Files with a YAML list of clusters, in the variable separated as paths are."""
+    in_cluster: bool = False
+    """Whether to watch the cluster in which this runs, with the pod's service account."""
+
+    # how it is asked
+    interval_s: Annotated[float, Field(ge=1.0, le=3600.0)] = 30.0
+    """Seconds between two questions to a cluster that answers. Below 1 s the answers would not be over in time."""
+    timeout_s: Annotated[float, Field(ge=0.1, le=60.0)] = 10.0
+    """Seconds that one question may take. Below the interval, or a dead cluster would be asked twice at once."""
+    backoff_max_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 300.0
+    """Longest time in seconds between two questions to a cluster that has been dead for long: how late a recovery may
+    be seen. Also the most that a server's Retry-After is obeyed."""
+    read_every: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Every so many questions one namespace is read too: `/readyz` alone can be green while etcd is frozen."""
+    reference_targets: Annotated[
+        tuple[Annotated[str, AfterValidator(values.reference)], ...], NoDecode, split(","), Field(max_length=16)
+    ] = Field((), examples=[["10.0.0.1:53"]])
+    """address:port of things that always answer (a router, a name server), in the variable separated by commas. If none
+    of them does, it is the hub that is cut off, and alerts are held."""
+
+    # what is kept
+    retention_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """Days that history is kept, in whole months: a quarter is what people look back at after an incident."""
+
+    # what it tells of itself
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(values.lower)] = "info"
+    """Least level that is logged. Logs tell edges, not ticks: `info` is quiet while nothing changes."""
+    log_format: Annotated[Literal["json", "console"], BeforeValidator(values.lower)] = "json"
+    """`json` = a line an event for machines, `console` = for people at a terminal. Both on stderr."""
+    otlp_endpoint: Annotated[str | None, AfterValidator(values.otlp)] = Field(None, examples=["http://127.0.0.1:4318"])
+    """Your own OpenTelemetry collector, e.g. http://127.0.0.1:4318. None = metrics are on /metrics only."""
+
+    def contradictions(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """What does not go together: the keys concerned, and a sentence."""
+        if self.timeout_s >= self.interval_s:
+            told = f"timeout_s is {self.timeout_s:g} and interval_s is {self.interval_s:g}"
+            yield ("timeout_s", "interval_s"), f"{told}; the timeout has to be below the interval"
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            missing = "tls_key" if self.tls_key is None else "tls_certificate"
+            yield ("tls_certificate", "tls_key"), f"{missing} is missing; a certificate and its key go together"
+        host = self.listen_address[0]
+        ip = ipaddress.ip_address(host)
+        if not ip.is_loopback and self.tls_certificate is None and not self.behind_proxy:
+            yield ("listen",), _IN_CLEAR_TEXT.format(host=host)
+        if ip.is_unspecified and not self.hosts:
+            yield ("listen", "hosts"), _NO_NAME.format(host=host)
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Self:
+        if found := list(self.contradictions()):
+            sentences = "; ".join(sentence for _, sentence in found)
+            raise PydanticCustomError(CONTRADICTION, "{sentences}", {"sentences": sentences, "all": found})
+        return self
+
+    @property
+    def listen_address(self) -> tuple[str, int]:
+        """Host and port of the API."""
+        return address(self.listen)
+
+    @property
+    def references(self) -> tuple[tuple[str, int], ...]:
+        """Address and port of each reference target."""
+        return tuple(address(target) for target in self.reference_targets)
+
+    @property
+    def kubeconfig_paths(self) -> tuple[Path, ...]:
+        """The files to watch: those named; else, where no other source is named either, what kubectl would read."""
+        if self.kubeconfig or self.static or self.in_cluster:
+            return self.kubeconfig
+        return tuple(kubeconfig_paths(os.environ))

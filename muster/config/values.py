@@ -1,0 +1,139 @@
+"""What single values of settings have to look like. Each function gives the value back, tidied, or raises ValueError.
+
+Their sentences hold the remedy, and quote nothing that may be secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, SecretStr
+
+from store.address import parse_address
+from store.errors import StoreRefused
+
+DEFAULT_LISTEN = "127.0.0.1:8645"
+
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+MAX_NAME_CHARS = 253
+"""Of a host name: what DNS allows."""
+
+
+def split(separator: str) -> BeforeValidator:
+    """A list from one variable; flags and the file bring a list already."""
+
+    def parts(value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(separator) if part.strip())
+        return value
+
+    return BeforeValidator(parts)
+
+
+def lower(value: Any) -> Any:
+    """Choices are taken in any case."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def path(value: Path) -> Path:
+    """A path, with the home directory filled in."""
+    if not str(value).isprintable():
+        raise ValueError("holds a control character, and is no path that anybody has meant")
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise ValueError(f"there is no home directory for {value.parts[0]}; write the path in full") from None
+
+
+def address(text: str) -> tuple[str, int]:
+    """`host:port`, with an IPv6 host in brackets."""
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or port is None or parts.netloc != text or "@" in text:
+        raise ValueError(f"{text!r} is not host:port (write an IPv6 address in brackets: [::1]:8645)")
+    return host, port
+
+
+def listen(text: str) -> str:
+    """An address of this machine to listen on, with its port."""
+    host, port = address(text)
+    if host == "localhost":
+        return f"127.0.0.1:{port}"
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"{host!r} is a name; give the address to listen on, e.g. {DEFAULT_LISTEN}") from None
+    return text
+
+
+def loopback(text: str) -> str:
+    """The same, but of loopback: for the demo, which has no TLS and no secrets."""
+    text = listen(text)
+    if not ipaddress.ip_address(address(text)[0]).is_loopback:
+        raise ValueError(f"{text} is more than this machine; the demo listens on loopback only, e.g. {DEFAULT_LISTEN}")
+    return text
+
+
+def reference(text: str) -> str:
+    """A reference target."""
+    host, port = address(text)
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"{host!r} is a name; give an IP address, since a name would test DNS as well") from None
+    if port == 0:
+        raise ValueError(f"{text!r}: port 0 can't be connected to")
+    return text
+
+
+def host(text: str) -> str:
+    """A host name in lower case, or an address as Python writes it, without brackets: as a URL's host is compared."""
+    name = text.strip().lower().rstrip(".")
+    literal = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    try:
+        found = ipaddress.ip_address(literal)
+    except ValueError:
+        labels = name.split(".")
+        if len(name) > MAX_NAME_CHARS or labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
+            raise ValueError(
+                f"{text[:MAX_NAME_CHARS]!r} is neither a host name nor an address; write muster.example.com, without "
+                "scheme, port, path or wildcard"
+            ) from None
+        return name
+    if found.is_unspecified:
+        raise ValueError(f"{text!r} is no name by which anybody calls; give the names in the URLs that people use")
+    return str(found)
+
+
+def otlp(text: str | None) -> str | None:
+    """URL of an OpenTelemetry collector."""
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in {"http", "https"} and parts.hostname
+    except ValueError:
+        good = None
+    if not good or not text.isprintable():
+        raise ValueError("not an http:// or https:// URL of an OpenTelemetry collector, e.g. http://127.0.0.1:4318")
+    if "@" in parts.netloc:
+        raise ValueError("holds a user or password; it would show up in logs")
+    return text
+
+
+def database_url(secret: SecretStr | None) -> SecretStr | None:
+    """What the store will take; better to hear it from `muster config check`."""
+    if secret is None:
+        return None
+    try:
+        parse_address(secret.get_secret_value())
+    except StoreRefused as refused:
+        raise ValueError(refused.message.removeprefix("MUSTER_DATABASE_URL ")) from None
+    return secret

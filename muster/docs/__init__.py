@@ -1,0 +1,1 @@
+"""What is generated of `docs/`. `pages.py` has the table of pages."""

@@ -1,0 +1,1 @@
+"""What keeps the service running well: its manager, its examination, its backups, its bundle for support."""
