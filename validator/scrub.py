@@ -46,15 +46,17 @@ _SHAPES = re.compile(
     r"|-----BEGIN [^-]*KEY-----[^-]*(-----END [^-]*-----)?"
 )
 _DUMP = re.compile(
-    r"\s*(?:-{20,}|={20,})[\s\S]*$"  # Go's Azure SDK rules off its dumps
-    r"|\s*^(?:(?:GET|PUT|HEAD|POST|DELETE) https?://|RESPONSE \d{3}|Request headers:|Content: ?<)[\s\S]*$",
+    r"-{20,}|={20,}"  # Go's Azure SDK rules off its dumps
+    r"|^(?:(?:GET|PUT|HEAD|POST|DELETE) https?://|RESPONSE \d{3}|Request headers:|Content: ?<)",
     re.IGNORECASE | re.MULTILINE,
 )
+"""Where a dump begins; it goes to the end."""
 
 
 def scrub(text: str) -> str:
     """The text without whatever may be a secret, and without dumps of requests and answers. Idempotent."""
-    text = _DUMP.sub("", text)
+    dump = _DUMP.search(text)
+    text = text if dump is None else text[: dump.start()].rstrip()
     text = _HEADER.sub(rf"\1\2{GONE}", text)
     text = _XML.sub(rf"<\1>{GONE}", text)
     text = _PARAMETER.sub(rf"\1\2{GONE}", text)

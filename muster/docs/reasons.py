@@ -14,6 +14,11 @@ _STAGES: dict[Stage, str] = {
     Stage.HTTP: "The API server is asked for `/readyz` (or `/livez`, `/healthz`, `/version`).",
     Stage.READ: "One namespace is read, since `/readyz` alone can be green while etcd is frozen.",
     Stage.CREDENTIAL: "What the hub shows to be let in. A 401 or 403 means that the cluster is *reachable*.",
+    Stage.IDENTITY: "A pod's service account becomes an identity of the cloud: annotation, injected token, the cloud's "
+    "own token for it. Nothing is said of the storage yet.",
+    Stage.STORAGE: "The provider's storage is asked, with that identity, from the cluster named beside it.",
+    Stage.RESOURCE: "A resource of Velero or Stork is read over the cluster's API.",
+    Stage.AGENT: "The agent in the cluster, which asks in the hub's place.",
     Stage.HUB: "The hub itself. These say nothing about the cluster.",
     Stage.SOURCE: "What the source of the cluster, or the inventory, says.",
 }
@@ -37,17 +42,18 @@ def reason_link(reason: Reason) -> str:
 def reasons_page() -> str:
     """The whole page of reasons, from their table."""
     lines = [
-        "# Why a cluster is not healthy, and what to do",
+        "# Why a cluster or a location is not healthy, and what to do",
         "",
-        "<!-- Written by `make docs` from validator/reasons.py. Edit that. -->",
+        "<!-- Written by `make docs` from validator/reason_rows/. Edit those. -->",
         "",
         "Every state that is not healthy has one reason from this table. `{cluster}` and `{endpoint}` in a remedy",
-        "are filled in where it is shown. *Passes by itself* says whether waiting may mend it; otherwise a person has",
-        "to act.",
+        "are filled in where it is shown; for a location, `{endpoint}` is its URL and `{cluster}` the cluster from",
+        "which it was asked about. *Passes by itself* says whether waiting may mend it; otherwise a person has to act.",
+        "Where the exact command is known, the evidence has it under `fix`.",
         "",
         "## Healths, worst first",
         "",
-        "A cluster's health is the worst of its checks'.",
+        "A subject's health is the worst of its checks'.",
         "",
         "| Health | Means |",
         "|---|---|",

@@ -44,8 +44,8 @@ RESOURCE_ROWS: dict[Reason, ReasonInfo] = {
         _WARN,
         False,
         "Velero may only read the location: restores work, but no backup is written to it.",
-        "If the restore is over, on {cluster}: `kubectl -n velero patch backupstoragelocation NAME --type merge -p "
-        '\'{"spec":{"accessMode":"ReadWrite"}}\'`.',
+        "If the restore is over, on {cluster}: `kubectl -n velero edit backupstoragelocation NAME`, and set "
+        "`spec.accessMode` to ReadWrite.",
     ),
     Reason.RESOURCE_PHASE_UNKNOWN: ReasonInfo(
         Stage.RESOURCE,
