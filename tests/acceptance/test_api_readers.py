@@ -57,7 +57,7 @@ def test_a_thousand_who_do_not_read_cost_a_bounded_share_and_are_dropped() -> No
         with ExitStack() as stack:
             for _ in range(READERS):
                 stack.enter_context(deaf(service))
-            until(lambda: process.num_fds() >= descriptors + READERS, 20, "all are taken")
+            until(lambda: process.num_fds() >= descriptors + READERS, 60, "all are taken")
             honest = stack.enter_context(closing(http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=10)))
             honest.request("GET", "/api/v1/events?types=transition", headers=local_bearer(service.url))
             hears = honest.getresponse()
