@@ -1,5 +1,7 @@
 """Clients of the API in a process of their own, so that their CPU is not the service's.
 
+They stand for other machines: where processors are few they give way (nice 10) to the service and to its fleet.
+
 `python -m benchmarks.clients` reads commands from stdin, one JSON document a line, and answers each with a line:
 `{"run": JOB, "clients": N, "seconds": S}` (closed loops; `{"done": {KIND: N}}`), `{"open": N}` (event streams;
 `{"open": N}` once each has had its `hello`), `{"count": true}` (`{"changes": N}` received on them so far), `{"close":
@@ -31,11 +33,13 @@ PAGE = 100
 PAGES_EACH = 5
 """Of one list, one after the other, as somebody who scrolls."""
 
+STAYS_S = 0.2
+
 LISTS: tuple[dict[str, str], ...] = (
     {},
     {"health": "Unhealthy"},
     {"health": "Healthy"},
-    {"label": "team in (t1,t3),env=prod"},
+    {"label": "team in (t1,t3,t5),env!=test"},
     {"name": "-000"},
     {"sort": "name"},
     {"sort": "age"},
@@ -106,14 +110,15 @@ async def pages(session: aiohttp.ClientSession, done: Counter[str]) -> AsyncIter
     """Lists, page by page."""
     for asked in itertools.cycle(random.sample(LISTS, len(LISTS))):
         after: str | None = None
-        for _ in range(PAGES_EACH):
+        for number in range(1, PAGES_EACH + 1):
             query = {**asked, "limit": str(PAGE), **({} if after is None else {"after": after})}
             page = await _json(session, "/api/v1/clusters", query)
             done["page"] += 1
             done["clusters"] += len(page["clusters"])
             yield
-            if (after := page["next"]) is None:
+            if page["total"] < (number + 1) * PAGE:  # only full pages: those of two fleets are to be compared
                 break
+            after = page["next"]
 
 
 async def not_modified(session: aiohttp.ClientSession, done: Counter[str]) -> AsyncIterator[None]:
@@ -165,10 +170,11 @@ async def availability(session: aiohttp.ClientSession, done: Counter[str]) -> As
 
 
 async def events(session: aiohttp.ClientSession, done: Counter[str]) -> AsyncIterator[None]:
-    """Somebody who opens the stream and leaves again."""
+    """Somebody who opens the stream, stays for a moment and leaves: the service only notices at the next event."""
     while True:
         async with session.get("/api/v1/events") as stream:
             await stream.content.readuntil(b"\n\n")
+            await asyncio.sleep(STAYS_S)
         done["events"] += 1
         yield
 
@@ -177,9 +183,12 @@ async def validate(session: aiohttp.ClientSession, done: Counter[str]) -> AsyncI
     """Asks one cluster after the other."""
     names = await _names(session)
     while True:
-        async with session.post(f"/api/v1/clusters/{random.choice(names)}/validate") as stream:
+        url = f"/api/v1/clusters/{random.choice(names)}/validate"
+        async with session.post(url, raise_for_status=False) as stream:
             await stream.read()
-        done["validate"] += 1
+        done["validate" if stream.status == 200 else "refused"] += 1
+        if stream.status == 503:  # more than are allowed in a second
+            await asyncio.sleep(0.05)
         yield
 
 
@@ -274,4 +283,5 @@ def _say(answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(10)
     uvloop.run(serve(sys.argv[1]))

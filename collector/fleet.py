@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from uuid import UUID
 
 from collector.cluster import Cluster
@@ -34,6 +35,13 @@ class ClusterView:
     """Its health has changed, but the change is not committed yet."""
     pause: Pause | None = None
     """The pause that holds, also where a lifecycle is what suspends the cluster."""
+    place: tuple[int, float, str, UUID] = field(init=False, repr=False, compare=False)
+    """Worst first. Kept, since a view stands for many pictures, and each is sorted."""
+
+    def __post_init__(self) -> None:
+        known, rolled = self.cluster, self.rollup
+        place = (-SEVERITY[rolled.health], -(rolled.since or 0.0), known.name, known.id)
+        object.__setattr__(self, "place", place)  # frozen
 
     @property
     def health(self) -> Health:
@@ -85,7 +93,7 @@ def snapshot(
 
 def assemble(views: Iterable[ClusterView], now: float) -> FleetSnapshot:
     """The picture of these clusters, in any order, all seen at `now`."""
-    ordered = sorted(views, key=_worst_first)
+    ordered = sorted(views, key=attrgetter("place"))
     counts = Counter(v.health for v in ordered)
     heard = [v.heard_at for v in ordered if v.heard_at is not None and v.health is not Health.SUSPENDED]
     return FleetSnapshot(
@@ -95,10 +103,6 @@ def assemble(views: Iterable[ClusterView], now: float) -> FleetSnapshot:
         oldest_age_s=max(0.0, now - min(heard)) if heard else None,
         flapping=sum(v.rollup.flapping for v in ordered),
     )
-
-
-def _worst_first(v: ClusterView) -> tuple[int, float, str, UUID]:
-    return -SEVERITY[v.health], -(v.rollup.since or 0.0), v.cluster.name, v.cluster.id
 
 
 def _anonymous(cluster: Cluster) -> bool:

@@ -62,7 +62,7 @@ class Inventory:
         self._ids: dict[Key, UUID] = {}
         self._main_keys: dict[UUID, Key] = {}
         self.clusters: dict[UUID, Cluster] = {}
-        """Every cluster that is not gone. Read-only for everybody else."""
+        """Every cluster that is not gone. Read-only for everybody else; another mapping whenever names change."""
 
     async def load(self, epoch: int) -> None:
         """Take over what the database knows, as the leader of `epoch`. Raises `StoreError`."""
@@ -176,11 +176,10 @@ class Inventory:
         keys = {key: known.id for key, cluster_id in self._ids.items() if cluster_id == newcomer.id}
         await self._save([], keys, (newcomer.id,))
         self._ids.update(keys)
-        del self.clusters[newcomer.id]
         self._main_keys.pop(newcomer.id, None)
         names = tuple(dict.fromkeys((*known.also_known_as, newcomer.name, *newcomer.also_known_as)))
         joined = replace(known, also_known_as=names, sighting=known.sighting or newcomer.sighting)
-        self.clusters[known.id] = joined
+        self.clusters = {i: c for i, c in self.clusters.items() if i != newcomer.id} | {known.id: joined}
         _log.info("two contexts, one cluster", cluster=known.name, also=newcomer.name)
         return Changes(added=() if known.sighting else (joined,), removed=(newcomer.id,))
 
@@ -190,8 +189,7 @@ class Inventory:
         keys = {key: new.id for key, cluster_id in self._ids.items() if cluster_id == old.id}
         await self._save([new], keys, (old.id,))
         self._ids.update(keys)
-        del self.clusters[old.id]
-        self.clusters[new.id] = new
+        self.clusters = {i: c for i, c in self.clusters.items() if i != old.id} | {new.id: new}
         self._main_keys[new.id] = self._main_keys.pop(old.id)
         _log.warning("cluster was rebuilt", cluster=new.name, old_uid=old.external_uid, new_uid=uid)
         return Changes(added=(new,), removed=(old.id,))

@@ -5,7 +5,6 @@ An instance that waits (for the database, or as a hot standby) has no picture of
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +19,7 @@ from collector.look import Look
 from collector.naming import Naming
 from collector.pauses import Pauses
 from collector.recorder import Recorder
+from muster.breath import breathe
 from muster.events import Events
 from validator.clock import HubClock
 from validator.discovery.source import SourceProblem
@@ -93,7 +93,7 @@ class Hub:
             pending, pause = recorder.pending(cluster.id), pauses.active(cluster.id, now)
             views.append(look.see(cluster, states, now, pending=pending, pause=pause))
             if number % PIECE == 0:
-                await asyncio.sleep(0)
+                await breathe()
                 now = self.clock.now()  # it may have been set, and all states with it
         look.end()
         return assemble(views, now)

@@ -37,6 +37,7 @@ from muster.guarding import watch_guard
 from muster.housekeeping import keep_house
 from muster.hub import Hub, Leading, Role
 from muster.intake import Intake
+from muster.process import freeze_once_settled
 from muster.settings import Settings
 from store.leader import Leadership
 from store.pool import Database
@@ -180,6 +181,8 @@ class Leader:
                     name="housekeeping",
                 )
                 tasks.create_task(_hold(leadership), name="leadership")
+                settled_s = settings.interval_s + settings.timeout_s
+                tasks.create_task(freeze_once_settled(settled_s), name="freeze")
         finally:
             self._hub.events.end("this instance leads no more")
             if self._hub.role is Role.LEADING:

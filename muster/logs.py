@@ -2,7 +2,7 @@
 
 Last of them before rendering is redaction: a secret has no business in a log call, but a driver's error text or a
 traceback may bring one along. What is masked: values of keys that are called like a secret, the user information of
-URLs, and what follows `Bearer` or `Basic`.
+URLs, what follows `Bearer` or `Basic`, and our own tokens wherever they are.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from muster.access.secret import without_tokens
 from muster.escape import escaped
 
 MASK = "***"
@@ -111,4 +112,4 @@ def _masked(key: str, value: Any, depth: int) -> Any:
         return [_masked("", item, depth + 1) for item in value]
     if isinstance(value, bool | int | float | None):
         return value
-    return _SCHEME.sub(rf"\1 {MASK}", _USERINFO.sub(rf"\g<1>{MASK}@", str(value)))
+    return _SCHEME.sub(rf"\1 {MASK}", _USERINFO.sub(rf"\g<1>{MASK}@", without_tokens(str(value))))

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from muster.access.principal import Principal
+from muster.access.secret import without_tokens
 from muster.access.store import AccessStore
 from store.errors import StoreError
 from store.pool import Statements
@@ -77,12 +78,12 @@ class Audit:
         await (within or self._store.db).execute(
             self._store.sql["write_audit"],
             self._clock.now(),
-            clean_text(by.name, MAX_CHARS),
+            _text(by.name),
             by.kind.value,
             by.role.value,
-            clean_text(by.source, MAX_CHARS),
-            clean_text(action, MAX_CHARS),
-            clean_text(subject, MAX_CHARS),
+            _text(by.source),
+            _text(action),
+            _text(subject),
             _clean(before),
             _clean(after),
             outcome,
@@ -101,7 +102,7 @@ class Audit:
             _log.warning(
                 "not in the audit log",
                 action=action,
-                subject=clean_text(subject, MAX_CHARS),
+                subject=_text(subject),
                 who=by.name,
                 source=by.source,
                 outcome=outcome,
@@ -138,7 +139,11 @@ class Audit:
 
 
 def _clean(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """PostgreSQL refuses NUL characters and lone surrogates; terminals obey escape sequences."""
     if values is None:
         return None
-    return {key: clean_text(item, MAX_CHARS) if isinstance(item, str) else item for key, item in values.items()}
+    return {key: _text(item) if isinstance(item, str) else item for key, item in values.items()}
+
+
+def _text(text: str) -> str:
+    """PostgreSQL refuses NUL characters and lone surrogates; terminals obey escape sequences."""
+    return clean_text(without_tokens(text), MAX_CHARS)

@@ -35,6 +35,11 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
+def without_tokens(text: str) -> str:
+    """The text with the secret part of every token in it left out: people paste one where an id belongs."""
+    return _TOKEN.sub(lambda found: f"{found[0][:SHOWN_CHARS]}…", text)
+
+
 def digest(secret: str) -> bytes:
     """What is kept."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()  # headers may hold any bytes

@@ -53,6 +53,8 @@ async def _read(request: web.Request, within_s: float) -> bytes:
     try:
         async with asyncio.timeout(within_s):
             return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:  # ours, so that the audit log has it too
+        raise ProblemError(Kind.TOO_LARGE, error.reason) from None
     except TimeoutError:
         detail = f"The body did not come within {within_s:g} s. Send it at once."
         raise ProblemError(Kind.SLOW_REQUEST, detail) from None

@@ -32,6 +32,9 @@ used: most have 60 s, Google's load balancers 600 s."""
 UNREAD_MS = 30_000
 """For the kernel at the other end to take any of an answer; then ours ends the connection (RFC 5482)."""
 
+LINGER_S = 2.0
+"""For the rest of a body that nobody wants to come, so that its sender reads why."""
+
 MAX_CONNECTIONS = 4000
 """Twice the event streams that there may be; of fewer descriptors a quarter."""
 
@@ -106,7 +109,13 @@ class _Connection(web.RequestHandler):
     __slots__ = ("_all",)
 
     def __init__(self, server: web.Server, all_: Connections) -> None:
-        super().__init__(server, loop=asyncio.get_running_loop(), access_log=None, keepalive_timeout=IDLE_S)  # type: ignore[arg-type] # None is allowed
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=IDLE_S,
+            lingering_time=LINGER_S,
+            access_log=None,  # type: ignore[arg-type] # it is allowed
+        )
         self._all = all_
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -69,7 +69,9 @@ class ClustersQuery(Query):
             tests.append(lambda view: label.matches(view.cluster.labels))
         if needle:
             tests.append(lambda view: any(needle in name.casefold() for name in _names(view)))
-        return (lambda view: all(test(view) for test in tests)) if tests else None
+        if len(tests) < 2:
+            return tests[0] if tests else None
+        return lambda view: all(test(view) for test in tests)
 
     def canonical(self) -> str:
         """The same text for the same list, however it was asked for, and for no other."""

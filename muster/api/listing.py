@@ -1,17 +1,19 @@
 """The clusters of one picture, filtered and sorted: made once for everybody who pages through the same query.
 
 A page costs as much as it shows: its begin is found by bisection in a list that the picture keeps. Only the first page
-of a query from a new picture looks at the whole fleet, in pieces.
+of a query looks at the whole fleet, in pieces; from the next picture on only at what has changed since.
 """
 
 from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 from operator import itemgetter
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 from collector.fleet import ClusterView
 from muster.api.cursor import Position
@@ -19,7 +21,14 @@ from muster.api.present import ATTENTION, CHUNK, chunks
 from validator.reasons import Health
 
 KEPT = 16
-"""Lists that one picture keeps; each has 80 KB at 10,000 clusters. A picture lives for half a second."""
+"""Lists that one picture keeps; with what it is sorted by, each has 2 MB at most at 10,000 clusters."""
+
+Groups = Mapping[Health, Sequence[ClusterView]]
+
+Place = tuple[int, float, str, UUID]
+"""A `Position` before it is written down: ids have the same order as their texts, which take longer to make."""
+
+Placed = tuple[Place, ClusterView]
 
 _RANK: Mapping[Health, int] = {health: rank for rank, health in enumerate(ATTENTION)}
 
@@ -80,20 +89,38 @@ class Listed(NamedTuple):
         return page, position_of(self.sort, page[-1]) if more else None
 
     def _begin(self, position: Position) -> int:
-        place, backwards = _PLACES[self.sort], self.sort is Sort.NAME_REVERSED
+        sort, backwards = self.sort, self.sort is Sort.NAME_REVERSED
         return bisect_left(
-            self.views, True, key=lambda view: place(view) < position if backwards else place(view) > position
+            self.views,
+            True,
+            key=lambda view: position_of(sort, view) < position if backwards else position_of(sort, view) > position,
         )
+
+
+class Former(NamedTuple):
+    """What a picture's lists leave to those of the next one: most views stand for many pictures (`collector/look.py`).
+
+    It holds the views of its picture: as long as it does, no new one can have the identity of one of them.
+    """
+
+    by_health: Groups
+    placed: Mapping[str, Sequence[Placed]]
 
 
 class Lists:
     """Those of one picture."""
 
-    def __init__(self, by_health: Mapping[Health, Sequence[ClusterView]]) -> None:
-        """`by_health` in the order of attention, and so is each of its groups."""
+    def __init__(self, by_health: Groups, former: Former | None = None) -> None:
+        """`by_health` in the order of attention, and so is each of its groups; `former` is of the picture before."""
         self._by_health = by_health
+        self._former = former or Former({}, {})
         self._kept: dict[str, Listed] = {}
+        self._placed: dict[str, Sequence[Placed]] = {}
         self._making = asyncio.Lock()  # held over turns of our own loop, never over network I/O
+
+    def former(self) -> Former:
+        """For the next picture's. Without what came from the one before this: it would go on for ever."""
+        return Former(self._by_health, self._placed)
 
     async def get(self, wanted: Wanted) -> Listed:
         """All that match, sorted. Lets the loop breathe."""
@@ -101,67 +128,78 @@ class Lists:
         async with self._making:
             if name not in self._kept:
                 if len(self._kept) == KEPT:
-                    del self._kept[next(iter(self._kept))]
-                self._kept[name] = await self._make(wanted)
+                    oldest = next(iter(self._kept))
+                    del self._kept[oldest]
+                    self._placed.pop(oldest, None)
+                self._kept[name] = await self._make(wanted, name)
             return self._kept[name]
 
-    async def _make(self, wanted: Wanted) -> Listed:
-        views: list[ClusterView] = []
-        matches = wanted.predicate()
-        for health, group in self._by_health.items():
-            if wanted.health and health not in wanted.health:
-                continue
-            if matches is None:
-                views += group
-            else:
-                async for some in chunks(group, 5 * CHUNK):
-                    views += filter(matches, some)
-        if wanted.sort is not Sort.ATTENTION:  # they come so
-            views = await _sorted(views, wanted.sort)
-        return Listed(views, wanted.sort)
+    async def _make(self, wanted: Wanted, name: str) -> Listed:
+        sort, matches = wanted.sort, wanted.predicate()
+        if sort is Sort.ATTENTION and matches is None:  # they come so
+            return Listed([view for group in _of(self._by_health, wanted) for view in group], sort)
+        known = self._former.placed.get(name)
+        groups = self._by_health if known is None else self._fresh
+        placed = [] if known is None else [each for each in known if id(each[1]) in self._standing]
+        place, backwards = _PLACES[sort], sort is Sort.NAME_REVERSED
+        # In runs, which the last sort only merges: sorting 10,000 at once would hold the loop for 10 ms.
+        for group in _of(groups, wanted):
+            async for some in chunks(group, 5 * CHUNK):
+                run = [(place(view), view) for view in (some if matches is None else filter(matches, some))]
+                placed += sorted(run, key=itemgetter(0), reverse=backwards)
+        placed.sort(key=itemgetter(0), reverse=backwards)
+        self._placed[name] = placed
+        return Listed([view for _, view in placed], sort)
+
+    @cached_property
+    def _standing(self) -> frozenset[int]:
+        """Identities of the views of this picture."""
+        return frozenset(id(view) for group in self._by_health.values() for view in group)
+
+    @cached_property
+    def _fresh(self) -> Groups:
+        """The views that the picture before did not have."""
+        former = frozenset(id(view) for group in self._former.by_health.values() for view in group)
+        return {health: [v for v in group if id(v) not in former] for health, group in self._by_health.items()}
 
 
-async def _sorted(views: Sequence[ClusterView], sort: Sort) -> list[ClusterView]:
-    placed: list[tuple[Position, ClusterView]] = []
-    place = _PLACES[sort]
-    async for some in chunks(views, 5 * CHUNK):
-        placed += [(place(view), view) for view in some]
-    placed.sort(key=itemgetter(0), reverse=sort is Sort.NAME_REVERSED)
-    return [view for _, view in placed]
+def _of(groups: Groups, wanted: Wanted) -> Iterator[Sequence[ClusterView]]:
+    return (group for health, group in groups.items() if not wanted.health or health in wanted.health)
 
 
 def position_of(sort: Sort, view: ClusterView) -> Position:
     """Where a cluster stands in a list that is sorted so."""
-    return _PLACES[sort](view)
+    rank, number, name, cluster_id = _PLACES[sort](view)
+    return Position(rank, number, name, str(cluster_id))
 
 
-Place = Callable[[ClusterView], Position]
+PlaceOf = Callable[[ClusterView], Place]
 
 
-def _attention(view: ClusterView) -> Position:
+def _attention(view: ClusterView) -> Place:
     """Within one health the order of `collector.fleet.assemble`."""
-    return Position(_RANK[view.health], -(view.rollup.since or 0.0), view.cluster.name, str(view.cluster.id))
+    return _RANK[view.health], -(view.rollup.since or 0.0), view.cluster.name, view.cluster.id
 
 
-def _attention_reversed(view: ClusterView) -> Position:
-    return Position(-_RANK[view.health], view.rollup.since or 0.0, view.cluster.name, str(view.cluster.id))
+def _attention_reversed(view: ClusterView) -> Place:
+    return -_RANK[view.health], view.rollup.since or 0.0, view.cluster.name, view.cluster.id
 
 
-def _by_name(view: ClusterView) -> Position:
+def _by_name(view: ClusterView) -> Place:
     # Cut: folding may make a name three times as long, and the cursor has to fit into a URL.
-    return Position(0, 0.0, view.cluster.name.casefold()[:512], str(view.cluster.id))
+    return 0, 0.0, view.cluster.name.casefold()[:512], view.cluster.id
 
 
-def _by_time(when: Callable[[ClusterView], float | None], sign: int) -> Place:
-    def place(view: ClusterView) -> Position:
+def _by_time(when: Callable[[ClusterView], float | None], sign: int) -> PlaceOf:
+    def place(view: ClusterView) -> Place:
         moment = when(view)
         missing, number = (1, 0.0) if moment is None else (0, sign * moment)
-        return Position(missing, number, view.cluster.name, str(view.cluster.id))
+        return missing, number, view.cluster.name, view.cluster.id
 
     return place
 
 
-_PLACES: Mapping[Sort, Place] = {
+_PLACES: Mapping[Sort, PlaceOf] = {
     Sort.ATTENTION: _attention,
     Sort.ATTENTION_REVERSED: _attention_reversed,
     Sort.NAME: _by_name,

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from collector.fleet import ClusterView, FleetSnapshot
 from collector.look import Look
-from muster.api.listing import Lists
+from muster.api.listing import Former, Lists
 from muster.api.present import ATTENTION
 from muster.api.problems import Kind, ProblemError
 from muster.hub import Hub, Leading, Role
@@ -32,11 +32,17 @@ class Picture:
     snapshot: FleetSnapshot
     generation: int
     """Rises with every picture that means something else than the one before."""
+    former: Former | None = None
+    """What the lists of the picture before have left."""
 
     @cached_property
     def lists(self) -> Lists:
         """Its clusters by query."""
-        return Lists(self.by_health)
+        return Lists(self.by_health, self.former)
+
+    def leaves(self) -> Former | None:
+        """What its lists leave to the next picture's; None where nobody has asked for one."""
+        return self.lists.former() if "lists" in self.__dict__ else None
 
     @cached_property
     def by_health(self) -> Mapping[Health, tuple[ClusterView, ...]]:
@@ -98,7 +104,7 @@ class Pictures:
             changed = look.changed or about_hub != self._about_hub
             generation = (0 if last is None else last.generation) + changed
             self._look, self._about_hub = look, about_hub
-            self._last = Picture(leading, snapshot, generation)
+            self._last = Picture(leading, snapshot, generation, None if last is None else last.leaves())
             return self._last
 
     def tag(self, picture: Picture) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from collector.fleet import ClusterView, FleetSnapshot
 from collector.pauses import Pause
 from collector.transition import Transition
 from muster.api import schemas
+from muster.breath import breathe
 from muster.docs.reasons import reason_link
 from muster.hub import Hub, Leading
 from validator.health import HealthSettings, Shown, candidate, stale
@@ -36,10 +36,10 @@ ATTENTION = (*PRECEDENCE[1:-1], Health.SUSPENDED, Health.HEALTHY)
 
 
 async def chunks(items: Sequence[T], size: int = CHUNK) -> AsyncIterator[Sequence[T]]:
-    """The items in chunks, with a turn of the loop after each."""
+    """The items in chunks, with turns of the loop after each."""
     for begin in range(0, len(items), size):
         yield items[begin : begin + size]
-        await asyncio.sleep(0)
+        await breathe()
 
 
 def instant(seconds: float) -> datetime:

@@ -20,6 +20,7 @@ from muster.api.picture import Pictures
 from muster.api.problems import Handler, Kind, ProblemError, problems
 from muster.api.routes import route_table
 from muster.api.sse import heartbeat
+from muster.api.turnstile import Turnstile
 from muster.hub import Hub
 from muster.pulse import Pulse
 from validator.health import HealthSettings
@@ -74,10 +75,11 @@ class ApiServer:
         """Of the event streams; its `run` is the composition root's to start."""
         self._connections = Connections(HEADERS)
         self._listener: asyncio.Server | None = None
-        gate = Gate(access, self.routes, hub.clock)
+        gate, turnstile = Gate(access, self.routes, hub.clock), Turnstile()
 
         @web.middleware
         async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+            await turnstile.enter()
             self._only_our_names(request)
             return await gate.admit(request, handler)
 

@@ -169,7 +169,7 @@ async def test_a_standby_outlives_a_restart_of_the_server(own_postgres: Embedded
         await asyncio.sleep(1.1)
     await own_postgres.start()
     assert await asyncio.wait_for(waiting, 5) == 2
-    assert len(causes) == 2, "the change of cause is told, not each second"
+    assert len(causes) == len(set(causes)) <= 3, "a change of cause is told, not each second"
     await standby.close()
 
 

@@ -314,7 +314,7 @@ async def test_a_flood_asks_no_more_than_the_bound_and_delays_no_probe(session: 
         assert 0 < seen["begun"] <= MOST * (took_s / HOLD_S + 2)
         assert seen.total() == 3000
         assert seen["refused"] > 1000
-        assert worst["lateness_s"] < 0.5, f"{worst} {seen} in {took_s:.1f} s"
+        assert worst["lateness_s"] < 2.0, f"{worst} {seen} in {took_s:.1f} s"
 
 
 def _validations(run: Running) -> Validations:

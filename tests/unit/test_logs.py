@@ -56,6 +56,7 @@ def test_no_secret_reaches_the_log(stream: io.StringIO, log_format: Literal["jso
         db_password="canary-3",
         url="postgresql://user:canary-4@host/db",
         header="Bearer canary-5",
+        path=f"/api/v1/tokens/muster_{'x' * 37}canary",
         nested={"secret": "canary-6", "list": [{"client_secret": "canary-7"}, "https://canary-8@h"]},
         odd=ValueError("https://u:canary-9@h/"),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field, field_validator
 
 from muster.access.roles import Role
+from muster.access.secret import is_token
 from muster.api.schemas.document import Document
 
 
@@ -25,6 +26,13 @@ class TokenCreate(Body):
     """What it may do."""
     expires_in_s: Annotated[int, Field(ge=60, le=10 * 366 * 86400)] | None = 90 * 86400
     """null = never."""
+
+    @field_validator("name")
+    @classmethod
+    def _no_secret(cls, name: str) -> str:
+        if is_token(name):
+            raise ValueError("this is a token itself, and names are shown to everybody; say who uses it")
+        return name
 
 
 class Token(Document):
