@@ -62,11 +62,11 @@ SELECT s.* FROM check_states s JOIN clusters c ON c.id = s.cluster_id WHERE c.go
 SELECT * FROM check_states WHERE cluster_id = $1 AND check_name = $2;
 
 -- name: save_states
--- A batch of states ($1) without a change of health; `was` is the version that each must still have, and $2 the leader's
+-- A batch of states ($1, JSON as text) without a change of health; `was` is the version that each must still have, and $2 the leader's
 -- epoch. Gives those that were refused. An UPDATE looks at a row again after it has waited for it; ON CONFLICT DO UPDATE
 -- would write over what was committed meanwhile.
 WITH s AS (
-    SELECT * FROM jsonb_to_recordset($1::jsonb) AS s(
+    SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS s(
         cluster_id uuid, check_name text, health text, since float8, reason text, stage text, message text,
         evidence jsonb, latest jsonb, streak int, streak_since float8, last_known text, last_success_at float8,
         observed_at float8, received_at float8, allowance_s float8, flap_bits int, flapping bool, flap_last text,

@@ -10,7 +10,6 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import cached_property
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -116,6 +115,7 @@ class Lists:
         self._former = former or Former({}, {})
         self._kept: dict[str, Listed] = {}
         self._placed: dict[str, Sequence[Placed]] = {}
+        self._comparison: tuple[set[int], Groups] | None = None
         self._making = asyncio.Lock()  # held over turns of our own loop, never over network I/O
 
     def former(self) -> Former:
@@ -138,9 +138,12 @@ class Lists:
         sort, matches = wanted.sort, wanted.predicate()
         if sort is Sort.ATTENTION and matches is None:  # they come so
             return Listed([view for group in _of(self._by_health, wanted) for view in group], sort)
-        known = self._former.placed.get(name)
-        groups = self._by_health if known is None else self._fresh
-        placed = [] if known is None else [each for each in known if id(each[1]) in self._standing]
+        placed: list[Placed] = []
+        groups = self._by_health
+        if (known := self._former.placed.get(name)) is not None:
+            standing, groups = await self._compared()
+            async for those in chunks(known, 5 * CHUNK):
+                placed += [each for each in those if id(each[1]) in standing]
         place, backwards = _PLACES[sort], sort is Sort.NAME_REVERSED
         # In runs, which the last sort only merges: sorting 10,000 at once would hold the loop for 10 ms.
         for group in _of(groups, wanted):
@@ -151,16 +154,21 @@ class Lists:
         self._placed[name] = placed
         return Listed([view for _, view in placed], sort)
 
-    @cached_property
-    def _standing(self) -> frozenset[int]:
-        """Identities of the views of this picture."""
-        return frozenset(id(view) for group in self._by_health.values() for view in group)
-
-    @cached_property
-    def _fresh(self) -> Groups:
-        """The views that the picture before did not have."""
-        former = frozenset(id(view) for group in self._former.by_health.values() for view in group)
-        return {health: [v for v in group if id(v) not in former] for health, group in self._by_health.items()}
+    async def _compared(self) -> tuple[set[int], Groups]:
+        """Identities of the views of this picture, and the views that the picture before did not have."""
+        if self._comparison is None:
+            former: set[int] = set()
+            for group in self._former.by_health.values():
+                async for some in chunks(group, 5 * CHUNK):
+                    former.update(map(id, some))
+            standing: set[int] = set()
+            fresh: dict[Health, list[ClusterView]] = {health: [] for health in self._by_health}
+            for health, group in self._by_health.items():
+                async for some in chunks(group, 5 * CHUNK):
+                    standing.update(map(id, some))
+                    fresh[health] += [view for view in some if id(view) not in former]
+            self._comparison = standing, fresh
+        return self._comparison
 
 
 def _of(groups: Groups, wanted: Wanted) -> Iterator[Sequence[ClusterView]]:
