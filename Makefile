@@ -24,6 +24,7 @@ run: venv ## The service on your own kubeconfig
 
 test: venv ## Every test but the soak, against real components
 	scripts/system-packages chromium || echo "Without it, tests that take a browser are skipped." >&2
+	scripts/azurite >/dev/null || echo "Without npm, tests against Azurite are skipped." >&2
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
 
 soak: venv ## Crash tests at a hundred random moments, and whatever else takes long

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Wi
 
 from muster.api.problems import Kind, ProblemError
 
-MAX_LISTED = 10
+MAX_LISTED = 12
 """Allowed values that an error lists; of more it tells the most alike."""
 
 MAX_ERRORS = 10

@@ -151,7 +151,7 @@ class TestClusters:
             ("label", "a=b,,c", "at character 5: found ','"),
             ("label", "x" * 64, "a key has at most 63"),
             ("reason", "ConectTimeout", "'ConectTimeout' is no reason; did you mean ConnectTimeout?"),
-            ("check", "apiservr", "is none of apiserver, credential, identity; did you mean apiserver?"),
+            ("check", "apiservr", "did you mean apiserver?"),
             ("sort", "nam", "did you mean name?"),
             ("sort", "colour", "is none of attention, -attention, name"),
             ("lable", "a", "unknown; did you mean label?"),
