@@ -22,7 +22,7 @@ from muster.api.bodies import read_body
 from muster.api.cursor import CursorError, decode, encode
 from muster.api.location_desk import BODY, CLUSTERS, LOCATION, LOCATIONS, NAMED, LocationDesk
 from muster.api.location_queries import LocationsQuery, place_of
-from muster.api.once import HEADER, answer_once
+from muster.api.once import answer_once, key_of
 from muster.api.problems import Kind
 from muster.api.queries import NoQuery, bad_query, read_query
 from muster.api.table import Route
@@ -178,9 +178,9 @@ class LocationRoutes:
 def _new_id(request: web.Request) -> UUID:
     """The same request under the same `Idempotency-Key` gets the same id: one that was done and not heard of is known.
 
-    The key's own row knows that, too, unless the instance died between the two transactions.
+    The key's own row knows that, too, unless the instance died between the two transactions. Raises `ProblemError`.
     """
-    key, principal = request.headers.get(HEADER, "").strip('"'), request[PRINCIPAL]
+    key, principal = key_of(request), request[PRINCIPAL]
     return uuid5(_REQUESTS, f"{principal.kind}:{principal.name}:{key}") if key else uuid4()
 
 

@@ -23,7 +23,7 @@ async def answer_once(
 
     Call it when the body has been read. Of the answer the status and the JSON document are kept, no other header.
     """
-    key = _key(request)
+    key = key_of(request)
     if key is None:
         return await act()
     fresh: list[web.Response] = []
@@ -46,7 +46,7 @@ async def answer_once(
     return web.Response(status=kept.status, body=kept.body, content_type="application/json", headers={REPLAYED: "true"})
 
 
-def _key(request: web.Request) -> str | None:
+def key_of(request: web.Request) -> str | None:
     """The key, without the quotes that the draft asks for and few send. Raises `ProblemError`."""
     given = request.headers.getall(HEADER, [])
     if not given:
