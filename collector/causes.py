@@ -10,23 +10,29 @@ Cells with the same health and reason are folded, each into exactly one cause:
   else look like five locations that are broken.
 
 The result depends on the cells only, not on their order, and has at most `MAX_CAUSES` lines: what is left over is
-counted in the last one.
+counted in the last one. Folding 10,000 cells of which none is well takes 70 ms: whoever has a loop to look after takes
+the steps of `folding` one by one.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from uuid import UUID
 
-from collector.matrix import Cell, PairKey
-from validator.reasons import REASONS, SEVERITY, Health, Reason, Stage
+from collector.matrix import Cell, by_name
+from validator.model import Pair
+from validator.reasons import PRECEDENCE, REASONS, Health, Reason, Stage
 
 MAX_CAUSES = 50
 """More lines than this nobody reads; the matrix itself has them all."""
 MAX_NAMES = 5
 """Clusters or locations named in a line; the rest is counted."""
+
+STEP = 200
+"""Cells that are worked off in one step."""
 
 
 class Scope(IntEnum):
@@ -51,8 +57,8 @@ class Cause:
     health: Health
     """The worst of its cells."""
     reason: Reason | None
-    pairs: tuple[PairKey, ...]
-    """The cells, sorted."""
+    pairs: tuple[Pair, ...]
+    """The cells, by name."""
     clusters: tuple[str, ...]
     """Names, sorted."""
     locations: tuple[str, ...]
@@ -95,24 +101,53 @@ _OF_CONTAINER = {
 _SAID_OF_STORAGE = {Reason.RESOURCE_UNAVAILABLE, Reason.RESOURCE_READ_ONLY}
 
 
+Folding = Generator[None, None, tuple[Cause, ...]]
+
+
 def fold(cells: Iterable[Cell], limit: int = MAX_CAUSES) -> tuple[Cause, ...]:
-    """The causes of all cells that are not Healthy, the worst and largest first; at most `limit` (1 or more)."""
-    alike: dict[tuple[Health, Reason | None], list[Cell]] = {}
-    for each in sorted(cells, key=lambda cell: cell.key):
-        if each.health is not Health.HEALTHY:
-            alike.setdefault((each.health, each.reason), []).append(each)
+    """The causes of all cells that are not Healthy, the worst and largest first; at most `limit` (1 or more).
+
+    What is suspended on purpose comes last.
+    """
+    steps = folding(sorted(cells, key=by_name), limit)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            causes: tuple[Cause, ...] = end.value
+            return causes
+
+
+def folding(cells: Sequence[Cell], limit: int = MAX_CAUSES) -> Folding:
+    """The same in steps of about a millisecond, of cells that come by name (`collector.matrix.by_name`)."""
+    alike: dict[_Kind, list[Cell]] = {}
+    for some in _steps(cells):
+        for each in some:
+            if each.health is not Health.HEALTHY:
+                alike.setdefault((each.health, each.reason), []).append(each)
+        yield
     causes: list[Cause] = []
     for (_, reason), group in alike.items():
         if reason is not None and (reason in _SAID_OF_STORAGE or REASONS[reason].stage is Stage.STORAGE):
-            causes.extend(_shared(group, scopes=_scopes(reason)))
+            causes += yield from _shared(group, _scopes(reason))
         else:
-            causes.append(_cause(Scope.REASON, "", group))
+            causes.append((yield from _cause(Scope.REASON, "", group)))
     causes.sort(key=_worst_first)
     if len(causes) <= limit:
         return tuple(causes)
-    left_over = {key for cause in causes[limit - 1 :] for key in cause.pairs}
-    rest = [cell for group in alike.values() for cell in group if cell.key in left_over]
-    return (*causes[: limit - 1], _cause(Scope.REST, "", rest))
+    left_over: set[Pair] = set()
+    for cause in causes[limit - 1 :]:
+        left_over.update(cause.pairs)
+        yield
+    rest = []
+    for some in _steps(cells):
+        rest += [each for each in some if each.key in left_over]
+        yield
+    return (*causes[: limit - 1], (yield from _cause(Scope.REST, "", rest)))
+
+
+def _steps(cells: Sequence[Cell]) -> Iterable[Sequence[Cell]]:
+    return (cells[begin : begin + STEP] for begin in range(0, len(cells), STEP))
 
 
 def _scopes(reason: Reason) -> tuple[Scope, ...]:
@@ -121,18 +156,21 @@ def _scopes(reason: Reason) -> tuple[Scope, ...]:
     )
 
 
-_Shared = tuple[Scope, tuple[str, ...]]
+_Kind = tuple[Health, Reason | None]
+_Shared = tuple[Scope, tuple[str, str | UUID]]
 
 
-def _shared(cells: Sequence[Cell], scopes: Sequence[Scope]) -> list[Cause]:
+def _shared(cells: Sequence[Cell], scopes: Sequence[Scope]) -> Generator[None, None, list[Cause]]:
     """Greedy, the largest group first. Sizes in the heap may be out of date, and are looked at again when popped."""
-    groups: dict[_Shared, dict[PairKey, Cell]] = {}
-    for each in cells:
-        for shared in _shares(each, scopes):
-            groups.setdefault(shared, {})[each.key] = each
+    groups: dict[_Shared, dict[Pair, Cell]] = {}
+    for some in _steps(cells):
+        for each in some:
+            for shared in _shares(each, scopes):
+                groups.setdefault(shared, {})[each.key] = each
+        yield
     heap = [(-len(group), shared) for shared, group in groups.items()]
     heapq.heapify(heap)
-    causes = []
+    causes: list[Cause] = []
     while heap:
         size, shared = heapq.heappop(heap)
         group = groups[shared]
@@ -141,10 +179,12 @@ def _shared(cells: Sequence[Cell], scopes: Sequence[Scope]) -> list[Cause]:
                 heapq.heappush(heap, (-len(group), shared))
             continue
         taken = list(group.values())
-        causes.append(_cause(shared[0], shared[1][0], taken))
-        for each in taken:
-            for other in _shares(each, scopes):
-                del groups[other][each.key]
+        causes.append((yield from _cause(shared[0], str(shared[1][0]), taken)))
+        for some in _steps(taken):
+            for each in some:
+                for other in _shares(each, scopes):
+                    del groups[other][each.key]
+            yield
     return causes
 
 
@@ -155,27 +195,37 @@ def _shares(each: Cell, scopes: Sequence[Scope]) -> Iterable[_Shared]:
             if each.account is not None:
                 yield scope, (each.account, each.provider)
         elif scope is Scope.LOCATION:
-            yield scope, (each.location, str(each.key.location_id))
+            yield scope, (each.location, each.key.location_id)
         else:
-            yield scope, (each.cluster, str(each.key.cluster_id))
+            yield scope, (each.cluster, each.key.cluster_id)
 
 
-def _cause(scope: Scope, where: str, cells: Sequence[Cell]) -> Cause:
-    worst = max(cells, key=lambda cell: SEVERITY[cell.health])
+def _cause(scope: Scope, where: str, cells: Sequence[Cell]) -> Generator[None, None, Cause]:
+    """Of cells that come by name."""
+    worst = min(cells, key=lambda cell: _RANK[cell.health])
+    yield
+    clusters = {cell.key.cluster_id: cell.cluster for cell in cells}
+    yield
+    locations = {cell.key.location_id: cell.location for cell in cells}
+    yield
     return Cause(
         scope=scope,
         where=where,
         health=worst.health,
         reason=None if scope is Scope.REST else worst.reason,
-        pairs=tuple(sorted(cell.key for cell in cells)),
-        clusters=tuple(sorted({cell.key.cluster_id: cell.cluster for cell in cells}.values())),
-        locations=tuple(sorted({cell.key.location_id: cell.location for cell in cells}.values())),
+        pairs=tuple(cell.key for cell in cells),
+        clusters=tuple(sorted(clusters.values())),
+        locations=tuple(sorted(locations.values())),
         since=min((cell.since for cell in cells if cell.since is not None), default=None),
     )
 
 
-def _worst_first(cause: Cause) -> tuple[int, int, str, Scope, str, tuple[PairKey, ...]]:
-    return -SEVERITY[cause.health], -len(cause.pairs), cause.reason or "", cause.scope, cause.where, cause.pairs
+_RANK = {health: rank for rank, health in enumerate((*PRECEDENCE[1:-1], Health.SUSPENDED, Health.HEALTHY))}
+"""Worst first, as people look: what sleeps must not push what is broken off the screen."""
+
+
+def _worst_first(cause: Cause) -> tuple[int, int, str, Scope, str, tuple[Pair, ...]]:
+    return _RANK[cause.health], -len(cause.pairs), cause.reason or "", cause.scope, cause.where, cause.pairs
 
 
 def _count(number: int, what: str) -> str:

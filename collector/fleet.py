@@ -15,7 +15,7 @@ from uuid import UUID
 from collector.cluster import Cluster
 from collector.pauses import Pause
 from validator.health import CheckState, Rollup, Shown, rollup, shown
-from validator.model import Check
+from validator.model import Check, SubjectId
 from validator.reasons import SEVERITY, Health, Reason
 
 States = Mapping[Check, CheckState]
@@ -83,7 +83,7 @@ def view(
 
 def snapshot(
     clusters: Iterable[Cluster],
-    states: Mapping[UUID, States],
+    states: Mapping[SubjectId, States],
     now: float,
     pending: Callable[[UUID], bool] = lambda _: False,
 ) -> FleetSnapshot:

@@ -37,6 +37,8 @@ class Only(NamedTuple):
     checks: tuple[str, ...] = ()
     """Empty = any, as is `to_health`."""
     to_health: tuple[str, ...] = ()
+    location_id: UUID | None = None
+    """Of pairs with this location; None = of clusters themselves and of any pair."""
 
 
 ALL = Only()
@@ -64,10 +66,12 @@ class History:
             only.checks or None,
             only.to_health or None,
         )
-        if cluster_id is None:
-            rows = await self._db.fetch(self._sql["history"], *bounds)
+        if cluster_id is not None:
+            rows = await self._db.fetch(self._sql["cluster_history"], *bounds, cluster_id, only.location_id)
+        elif only.location_id is not None:
+            rows = await self._db.fetch(self._sql["location_history"], *bounds, only.location_id)
         else:
-            rows = await self._db.fetch(self._sql["cluster_history"], *bounds, cluster_id)
+            rows = await self._db.fetch(self._sql["history"], *bounds)
         return [transition_from_row(dict(row)) for row in rows]
 
     async def oldest(self) -> float | None:

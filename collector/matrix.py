@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 from uuid import UUID
 
 from collector.cluster import Cluster
 from validator.health import CheckState, rollup, shown
 from validator.locations import Location, Provider
-from validator.model import Check
+from validator.model import Check, Pair
 from validator.reasons import Health, Reason, Stage
 
 CELL_CHECKS = (Check.LOCATION, Check.OBJECT_LOCK)
@@ -24,15 +23,8 @@ CELL_CHECKS = (Check.LOCATION, Check.OBJECT_LOCK)
 How old the backups are is another question, with answers of its own."""
 
 
-class PairKey(NamedTuple):
-    """Which pair."""
-
-    cluster_id: UUID
-    location_id: UUID
-
-
 @dataclass(frozen=True, slots=True)
-class Pair:
+class KnownPair:
     """One cluster and one location that it uses, and what is known of the two together."""
 
     cluster: Cluster
@@ -46,7 +38,7 @@ class Pair:
 class Cell:
     """One pair at one moment."""
 
-    key: PairKey
+    key: Pair
     cluster: str
     location: str
     provider: Provider
@@ -60,12 +52,15 @@ class Cell:
     since: float | None
     last_known: Health | None
     last_success_at: float | None
-    age_s: float | None
-    """Of the fact that decides, by the hub's clock; where the cluster is suspended, of the newest one. None: no fact.
-    """
+    heard_at: float | None
+    """Hub clock: when the fact that decides came in; where the cluster is suspended, the newest one. None: no fact."""
     method: str
     """How it was asked: `agent`, `resource` or `direct`; "" where it never was."""
     flapping: bool
+
+    def age_s(self, now: float) -> float | None:
+        """Of that fact."""
+        return None if self.heard_at is None else max(0.0, now - self.heard_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +92,13 @@ class CellFilter:
 EVERYTHING = CellFilter()
 
 
-def matrix(pairs: Iterable[Pair], now: float, wanted: CellFilter = EVERYTHING) -> tuple[Cell, ...]:
+def matrix(pairs: Iterable[KnownPair], now: float, wanted: CellFilter = EVERYTHING) -> tuple[Cell, ...]:
     """The cells that are wanted, by name of the cluster, then of the location. 7 µs a pair."""
     cells = (cell(pair, now) for pair in pairs)
-    return tuple(sorted(filter(wanted.admits, cells), key=_by_name))
+    return tuple(sorted(filter(wanted.admits, cells), key=by_name))
 
 
-def cell(pair: Pair, now: float) -> Cell:
+def cell(pair: KnownPair, now: float) -> Cell:
     """One pair at `now`."""
     checks = [shown(pair.states[check], now) for check in CELL_CHECKS if check in pair.states]
     rolled = rollup(pair.cluster.lifecycle, checks, paused=pair.paused)
@@ -112,7 +107,7 @@ def cell(pair: Pair, now: float) -> Cell:
     fact = deciding or max(known, key=lambda state: state.received_at, default=None)
     location = pair.location
     return Cell(
-        key=PairKey(pair.cluster.id, location.id),
+        key=Pair(pair.cluster.id, location.id),
         cluster=pair.cluster.name,
         location=location.name,
         provider=location.provider,
@@ -125,11 +120,12 @@ def cell(pair: Pair, now: float) -> Cell:
         since=rolled.since,
         last_known=rolled.last_known,
         last_success_at=rolled.last_success_at,
-        age_s=None if fact is None else max(0.0, now - fact.received_at),
+        heard_at=None if fact is None else fact.received_at,
         method="" if fact is None else str(fact.evidence.get("method", "")),
         flapping=rolled.flapping,
     )
 
 
-def _by_name(each: Cell) -> tuple[str, str, PairKey]:
+def by_name(each: Cell) -> tuple[str, str, Pair]:
+    """The order of the matrix."""
     return each.cluster, each.location, each.key

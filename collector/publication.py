@@ -25,7 +25,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from collector.transition import Transition
-from validator.model import Check
+from validator.model import Check, Pair, SubjectId
 
 
 class Subject(NamedTuple):
@@ -33,6 +33,18 @@ class Subject(NamedTuple):
 
     cluster_id: UUID
     check: Check
+    location_id: UUID | None = None
+    """Of a pair."""
+
+    @property
+    def id(self) -> SubjectId:
+        """What the check is about."""
+        return self.cluster_id if self.location_id is None else Pair(self.cluster_id, self.location_id)
+
+    @property
+    def key(self) -> tuple[UUID, Check] | tuple[UUID, Check, UUID]:
+        """As its table has it."""
+        return self[:2] if self.location_id is None else (self.cluster_id, self.check, self.location_id)
 
 
 @dataclass(slots=True)

@@ -23,6 +23,10 @@ left_over AS (
     DELETE FROM check_states USING s, clusters c
     WHERE check_states.cluster_id = s.id AND c.id = s.id AND c.gone_at IS NOT NULL
 ),
+pairs_left_over AS (
+    DELETE FROM pair_states USING s, clusters c
+    WHERE pair_states.cluster_id = s.id AND c.id = s.id AND c.gone_at IS NOT NULL
+),
 absent AS (
     INSERT INTO absences (cluster_id, gone_at, back_at)
     SELECT c.id, c.gone_at, now() FROM s JOIN clusters c ON c.id = s.id AND c.gone_at IS NOT NULL
@@ -43,6 +47,9 @@ ON CONFLICT (endpoint, ca_sha256) DO UPDATE SET cluster_id = excluded.cluster_id
 -- Mark clusters as gone and forget their states; their history stays.
 WITH retired AS (
     UPDATE clusters SET gone_at = now(), lifecycle = 'Gone' WHERE id = ANY($1::uuid[]) RETURNING id
+),
+of_pairs AS (
+    DELETE FROM pair_states WHERE cluster_id IN (SELECT id FROM retired)
 )
 DELETE FROM check_states WHERE cluster_id IN (SELECT id FROM retired);
 
@@ -54,12 +61,12 @@ JOIN cluster_endpoints e USING (endpoint, ca_sha256) JOIN clusters c ON c.id = e
 WHERE c.gone_at IS NOT NULL;
 
 -- name: load_states
--- The newest state of every check of every cluster that is not gone.
-SELECT s.* FROM check_states s JOIN clusters c ON c.id = s.cluster_id WHERE c.gone_at IS NULL;
+-- The newest state of every check of every subject that is not gone. What stands in braces is in state_sql.py.
+SELECT s.* FROM {states} s JOIN {living};
 
 -- name: load_state
 -- One state again, after somebody else changed it.
-SELECT * FROM check_states WHERE cluster_id = $1 AND check_name = $2;
+SELECT * FROM {states} WHERE ({key}) = ({values});
 
 -- name: save_states
 -- A batch of states ($1, JSON as text) without a change of health; `was` is the version that each must still have, and $2 the leader's
@@ -67,73 +74,76 @@ SELECT * FROM check_states WHERE cluster_id = $1 AND check_name = $2;
 -- would write over what was committed meanwhile.
 WITH s AS (
     SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS s(
-        cluster_id uuid, check_name text, health text, since float8, reason text, stage text, message text,
-        evidence jsonb, latest jsonb, streak int, streak_since float8, last_known text, last_success_at float8,
+        cluster_id uuid, location_id uuid, check_name text, health text, since float8, reason text, stage text,
+        message text, evidence jsonb, latest jsonb, streak int, streak_since float8, last_known text, last_success_at float8,
         observed_at float8, received_at float8, allowance_s float8, flap_bits int, flapping bool, flap_last text,
         changes bigint, was bigint)
 ),
 fence AS (SELECT true AS held FROM leadership WHERE epoch = $2 FOR SHARE),
 updated AS (
-    UPDATE check_states c SET
+    UPDATE {states} c SET
         health = s.health, since = s.since, reason = s.reason, stage = s.stage, message = s.message,
         evidence = s.evidence, latest = s.latest, streak = s.streak, streak_since = s.streak_since,
         last_known = s.last_known, last_success_at = s.last_success_at, observed_at = s.observed_at,
         received_at = s.received_at, allowance_s = s.allowance_s, flap_bits = s.flap_bits, flapping = s.flapping,
         flap_last = s.flap_last, changes = s.changes
-    FROM s WHERE c.cluster_id = s.cluster_id AND c.check_name = s.check_name AND c.changes = s.was
+    FROM s WHERE ({c.key}) = ({s.key}) AND c.changes = s.was
         AND (SELECT held FROM fence)
-    RETURNING c.cluster_id, c.check_name
+    RETURNING {c.key}
 ),
 created AS (
-    INSERT INTO check_states (
-        cluster_id, check_name, health, since, reason, stage, message, evidence, latest, streak, streak_since,
+    INSERT INTO {states} (
+        {key}, health, since, reason, stage, message, evidence, latest, streak, streak_since,
         last_known, last_success_at, observed_at, received_at, allowance_s, flap_bits, flapping, flap_last, changes)
-    SELECT s.cluster_id, s.check_name, s.health, s.since, s.reason, s.stage, s.message, s.evidence, s.latest, s.streak,
+    SELECT {s.key}, s.health, s.since, s.reason, s.stage, s.message, s.evidence, s.latest, s.streak,
         s.streak_since, s.last_known, s.last_success_at, s.observed_at, s.received_at, s.allowance_s, s.flap_bits,
         s.flapping, s.flap_last, s.changes
-    FROM s JOIN clusters c ON c.id = s.cluster_id AND c.gone_at IS NULL
+    FROM s JOIN {living}
     WHERE s.was = 0 AND (SELECT held FROM fence)
-    ON CONFLICT (cluster_id, check_name) DO NOTHING
-    RETURNING cluster_id, check_name
+    {hold}
+    ON CONFLICT ({key}) DO NOTHING
+    RETURNING {key}
 )
-SELECT cluster_id, check_name FROM s
-EXCEPT (SELECT cluster_id, check_name FROM updated UNION ALL SELECT cluster_id, check_name FROM created);
+SELECT {key} FROM s
+EXCEPT (SELECT {key} FROM updated UNION ALL SELECT {key} FROM created);
 
 -- name: commit_transition
 -- One change of health: the state ($1, if it still has version $3) and its history row ($4), or nothing. One statement, one transaction.
 WITH state AS (
-    INSERT INTO check_states (
-        cluster_id, check_name, health, since, reason, stage, message, evidence, latest, streak, streak_since,
+    INSERT INTO {states} (
+        {key}, health, since, reason, stage, message, evidence, latest, streak, streak_since,
         last_known, last_success_at, observed_at, received_at, allowance_s, flap_bits, flapping, flap_last, changes)
-    SELECT s.cluster_id, s.check_name, s.health, s.since, s.reason, s.stage, s.message, s.evidence, s.latest, s.streak,
+    SELECT {s.key}, s.health, s.since, s.reason, s.stage, s.message, s.evidence, s.latest, s.streak,
         s.streak_since, s.last_known, s.last_success_at, s.observed_at, s.received_at, s.allowance_s, s.flap_bits,
         s.flapping, s.flap_last, s.changes
     FROM jsonb_to_record($1::jsonb) AS s(
-        cluster_id uuid, check_name text, health text, since float8, reason text, stage text, message text,
-        evidence jsonb, latest jsonb, streak int, streak_since float8, last_known text, last_success_at float8,
+        cluster_id uuid, location_id uuid, check_name text, health text, since float8, reason text, stage text,
+        message text, evidence jsonb, latest jsonb, streak int, streak_since float8, last_known text, last_success_at float8,
         observed_at float8, received_at float8, allowance_s float8, flap_bits int, flapping bool, flap_last text,
         changes bigint)
-    JOIN clusters c ON c.id = s.cluster_id AND c.gone_at IS NULL
-    LEFT JOIN check_states o ON o.cluster_id = s.cluster_id AND o.check_name = s.check_name
+    JOIN {living}
+    LEFT JOIN {states} o ON ({o.key}) = ({s.key})
     WHERE EXISTS (SELECT 1 FROM leadership WHERE epoch = $2 FOR SHARE) AND coalesce(o.changes, 0) = $3
-    ON CONFLICT (cluster_id, check_name) DO UPDATE SET
+    {hold}
+    ON CONFLICT ({key}) DO UPDATE SET
         health = excluded.health, since = excluded.since, reason = excluded.reason, stage = excluded.stage,
         message = excluded.message, evidence = excluded.evidence, latest = excluded.latest, streak = excluded.streak,
         streak_since = excluded.streak_since, last_known = excluded.last_known,
         last_success_at = excluded.last_success_at, observed_at = excluded.observed_at,
         received_at = excluded.received_at, allowance_s = excluded.allowance_s, flap_bits = excluded.flap_bits,
         flapping = excluded.flapping, flap_last = excluded.flap_last, changes = excluded.changes
-        WHERE check_states.changes = $3
+        WHERE {states}.changes = $3
     RETURNING cluster_id, check_name, changes
 )
 INSERT INTO transitions (
-    at, cluster_id, cluster_name, check_name, from_health, to_health, since, reason, stage, message, evidence, flapping,
-    collapsed, changes)
-SELECT to_timestamp(t.at), state.cluster_id, t.cluster_name, state.check_name, t.from_health, t.to_health,
-    to_timestamp(t.since), t.reason, t.stage, t.message, coalesce(t.evidence, '{}'), t.flapping, t.collapsed, state.changes
+    at, cluster_id, cluster_name, location_id, location_name, check_name, from_health, to_health, since, reason, stage,
+    message, evidence, flapping, collapsed, changes)
+SELECT to_timestamp(t.at), state.cluster_id, t.cluster_name, t.location_id, t.location_name, state.check_name,
+    t.from_health, t.to_health, to_timestamp(t.since), t.reason, t.stage, t.message, coalesce(t.evidence, '{}'),
+    t.flapping, t.collapsed, state.changes
 FROM state, jsonb_to_record($4::jsonb) AS t(
-    at float8, cluster_name text, from_health text, to_health text, since float8, reason text, stage text, message text,
-    evidence jsonb, flapping bool, collapsed int)
+    at float8, cluster_name text, location_id uuid, location_name text, from_health text, to_health text, since float8,
+    reason text, stage text, message text, evidence jsonb, flapping bool, collapsed int)
 RETURNING id;
 
 -- name: epoch
@@ -151,34 +161,44 @@ SELECT coalesce(max(id), 0) FROM transitions;
 -- name: find_transition
 -- The transition that made one of the versions $3 of one check: was a commit whose answer was lost done after all? Its
 -- id is above $4; below, a cluster that was gone and came back may have had the same versions.
-SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
-    extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
-FROM transitions WHERE cluster_id = $1 AND check_name = $2 AND changes = ANY($3::bigint[]) AND id > $4
+SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, location_id, location_name, check_name,
+    from_health, to_health, extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
+FROM transitions WHERE cluster_id = $1 AND check_name = $2 AND location_id IS NOT DISTINCT FROM $5::uuid
+    AND changes = ANY($3::bigint[]) AND id > $4
 ORDER BY id DESC LIMIT 1;
 
 -- name: history
 -- The newest transitions of all clusters, older than the id $2; at most $1. Noticed from $3 until before $4 (seconds since
 -- the epoch, or infinite); of the checks $5 and to the healths $6 only, where these are not NULL.
-SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
-    extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
+SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, location_id, location_name, check_name,
+    from_health, to_health, extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
 FROM transitions WHERE id < $2
     AND at >= to_timestamp($3) AND at < to_timestamp($4)
     AND ($5::text[] IS NULL OR check_name = ANY($5)) AND ($6::text[] IS NULL OR to_health = ANY($6))
 ORDER BY id DESC LIMIT $1;
 
 -- name: cluster_history
--- The newest transitions of one cluster ($7); all else as in `history`.
-SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
-    extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
-FROM transitions WHERE cluster_id = $7 AND id < $2
+-- The newest transitions of one cluster ($7), or of one of its pairs ($8, where not NULL); all else as in `history`.
+SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, location_id, location_name, check_name,
+    from_health, to_health, extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
+FROM transitions WHERE cluster_id = $7 AND ($8::uuid IS NULL OR location_id = $8) AND id < $2
+    AND at >= to_timestamp($3) AND at < to_timestamp($4)
+    AND ($5::text[] IS NULL OR check_name = ANY($5)) AND ($6::text[] IS NULL OR to_health = ANY($6))
+ORDER BY id DESC LIMIT $1;
+
+-- name: location_history
+-- The newest transitions of all pairs of one location ($7); all else as in `history`.
+SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, location_id, location_name, check_name,
+    from_health, to_health, extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
+FROM transitions WHERE location_id = $7 AND id < $2
     AND at >= to_timestamp($3) AND at < to_timestamp($4)
     AND ($5::text[] IS NULL OR check_name = ANY($5)) AND ($6::text[] IS NULL OR to_health = ANY($6))
 ORDER BY id DESC LIMIT $1;
 
 -- name: history_after
 -- The oldest transitions of all clusters with an id above $1; at most $2.
-SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, check_name, from_health, to_health,
-    extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
+SELECT id, extract(epoch FROM at)::float8 AS at, cluster_id, cluster_name, location_id, location_name, check_name,
+    from_health, to_health, extract(epoch FROM since)::float8 AS since, reason, stage, message, evidence, flapping, collapsed, changes
 FROM transitions WHERE id > $1 ORDER BY id LIMIT $2;
 
 -- name: oldest_transition_id

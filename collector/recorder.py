@@ -1,4 +1,4 @@
-"""From verdicts to committed facts: the only writer of check states and transitions.
+"""From verdicts to committed facts: the only writer of check states and transitions, of clusters and of pairs.
 
 `record` is synchronous and cheap: it folds verdicts into states in memory, which the snapshot shows at once. `run`
 writes once a second: a change of health in a transaction of its own together with its history row, everything else in
@@ -20,12 +20,12 @@ import structlog
 
 from collector.publication import Subject
 from collector.transition import Transition
-from collector.writer import CrashPoint, Writer
+from collector.writer import CrashPoint, Writer, subject_of
 from store.errors import StoreError
 from store.pool import Database
 from validator.clock import HubClock
 from validator.health import CheckState, HealthSettings, shift, stale, step, went_stale
-from validator.model import Check, Verdict
+from validator.model import Check, SubjectId, Verdict
 from validator.reasons import Health
 
 _log = structlog.get_logger(__name__)
@@ -49,11 +49,14 @@ class Recorder:
         settings: HealthSettings,
         *,
         names: Callable[[UUID], str],
+        location_names: Callable[[UUID], str] = str,
         publish: Callable[[Transition], None],
         on_step: Callable[[float], None] = lambda _: None,
         at: CrashPoint = lambda _: None,
     ) -> None:
-        """`publish` is told each committed transition, in the order of their ids.
+        """`names` and `location_names` give the names of clusters and locations, for history.
+
+        `publish` is told each committed transition, in the order of their ids.
 
         `on_step` is told how far the hub clock was moved, in seconds.
         """
@@ -67,15 +70,18 @@ class Recorder:
             queries,
             clock,
             names=names,
+            location_names=location_names,
             publish=publish,
             known=lambda subject: self._state(subject) is not None,
+            settled=self._settle,
             again=self._dirty.add,
             adopt=self._adopt,
             at=at,
         )
         self._sweep_at = 0.0
-        self.states: dict[UUID, dict[Check, CheckState]] = {}
-        """The newest state of every check of every cluster. Read-only for everybody else."""
+        self._pending: dict[SubjectId, set[Check]] = {}
+        self.states: dict[SubjectId, dict[Check, CheckState]] = {}
+        """The newest state of every check of every cluster and pair. Read-only for everybody else."""
         self.degraded_since: float | None = None
         """Since when the database does not take what is known; None when all is well."""
         self.stats = self._writer.stats
@@ -96,34 +102,32 @@ class Recorder:
         now = self._clock.now()
         self.states = {}
         self._dirty.clear()
+        self._pending.clear()
         for state in states:
             known = shift(state, now - state.received_at) if state.received_at > now else state
-            self.states.setdefault(state.cluster_id, {})[state.check] = known
+            self.states.setdefault(state.subject, {})[state.check] = known
         self._sweep_at = now + grace_s
 
     def record(self, verdicts: Iterable[Verdict]) -> None:
         """Fold verdicts into the states; what is seen at once in the snapshot is written at the next flush."""
         for verdict in verdicts:
-            checks = self.states.setdefault(verdict.cluster_id, {})
+            checks = self.states.setdefault(verdict.subject, {})
             state = checks.get(verdict.check)
             after = step(state, verdict, self._settings)
             if after is not state:
-                checks[verdict.check] = after
-                self._dirty.add(Subject(verdict.cluster_id, verdict.check))
+                self._keep(checks, after)
 
-    def forget(self, cluster_id: UUID) -> None:
-        """The cluster is gone: its states vanish here as they did in the database; its history stays."""
-        for check in self.states.pop(cluster_id, {}):
-            subject = Subject(cluster_id, check)
+    def forget(self, subject_id: SubjectId) -> None:
+        """The cluster or pair is gone: its states vanish here as they did in the database; its history stays."""
+        self._pending.pop(subject_id, None)
+        for state in self.states.pop(subject_id, {}).values():
+            subject = subject_of(state)
             self._dirty.discard(subject)
             self._writer.forget(subject)
 
-    def pending(self, cluster_id: UUID) -> bool:
-        """Whether a change of this cluster's health is known but not yet committed."""
-        return any(
-            self._writer.before(Subject(cluster_id, check)).changes != state.changes
-            for check, state in self.states.get(cluster_id, {}).items()
-        )
+    def pending(self, subject_id: SubjectId) -> bool:
+        """Whether a change of this cluster's or pair's health is known but not yet committed."""
+        return subject_id in self._pending
 
     # -- writing
 
@@ -170,14 +174,13 @@ class Recorder:
         if now < self._sweep_at:
             return
         self._sweep_at = now + SWEEP_EVERY_S
-        for cluster_id, checks in self.states.items():
+        for checks in self.states.values():
             answers = _answers(checks.get(Check.APISERVER), now)
             for check, state in checks.items():
                 if not answers and check is not Check.APISERVER:
                     continue
                 if stale(state, now) and (after := went_stale(state, now)) is not state:
-                    checks[check] = after
-                    self._dirty.add(Subject(cluster_id, check))
+                    self._keep(checks, after)
 
     def follow_clock(self) -> None:
         """If the wall clock was stepped, move the hub clock and every instant together: ages stay what they were."""
@@ -190,19 +193,35 @@ class Recorder:
         self._sweep_at += step_s
         if self.degraded_since is not None:
             self.degraded_since += step_s
-        for cluster_id, checks in self.states.items():
-            for check, state in checks.items():
-                checks[check] = shift(state, step_s)
-                self._dirty.add(Subject(cluster_id, check))
+        for checks in self.states.values():
+            for state in checks.values():
+                self._keep(checks, shift(state, step_s))
 
     # -- helpers
 
+    def _keep(self, checks: dict[Check, CheckState], state: CheckState) -> None:
+        """It is known, and to be written."""
+        checks[state.check] = state
+        subject = subject_of(state)
+        self._dirty.add(subject)
+        if state.changes != self._writer.before(subject).changes:
+            self._pending.setdefault(subject.id, set()).add(state.check)
+
     def _state(self, subject: Subject) -> CheckState | None:
-        return self.states.get(subject.cluster_id, {}).get(subject.check)
+        return self.states.get(subject.id, {}).get(subject.check)
 
     def _adopt(self, state: CheckState) -> None:
-        if (checks := self.states.get(state.cluster_id)) is not None:
+        if (checks := self.states.get(state.subject)) is not None:
             checks[state.check] = state
+
+    def _settle(self, subject: Subject) -> None:
+        """The database has taken it; what is known now may be more than that already."""
+        state, checks = self._state(subject), self._pending.get(subject.id)
+        if checks is None or (state is not None and state.changes != self._writer.before(subject).changes):
+            return
+        checks.discard(subject.check)
+        if not checks:
+            del self._pending[subject.id]
 
     def _degraded(self, error: StoreError) -> None:
         if self.degraded_since is None:

@@ -18,10 +18,11 @@ E = TypeVar("E", bound=StrEnum)
 
 
 def state_to_row(state: CheckState) -> dict[str, Any]:
-    """One row of `check_states`, as the SQL's record types read it from JSON."""
+    """One row of `check_states` or `pair_states`, as the SQL's record types read it from JSON."""
     latest = state.latest
     return {
         "cluster_id": str(state.cluster_id),
+        "location_id": None if state.location_id is None else str(state.location_id),
         "check_name": state.check,
         "health": state.health,
         "since": state.since,
@@ -87,6 +88,7 @@ def state_from_row(row: Mapping[str, Any]) -> CheckState | None:
         allowance_s=row["allowance_s"],
         flap=Flap(row["flap_bits"], row["flapping"], _one_of(Health, row["flap_last"])),
         changes=row["changes"],
+        location_id=row.get("location_id"),
     )
 
 
@@ -112,6 +114,7 @@ def _verdict_from_json(row: Mapping[str, Any], check: Check) -> Verdict | None:
         stage=_one_of(Stage, latest.get("stage")),
         message=message if isinstance(message, str) else "",
         evidence=_evidence(latest.get("evidence")),
+        location_id=row.get("location_id"),
     )
 
 
@@ -130,6 +133,8 @@ def transition_to_row(transition: Transition) -> dict[str, Any]:
     return {
         "at": transition.at,
         "cluster_name": transition.cluster_name,
+        "location_id": None if transition.location_id is None else str(transition.location_id),
+        "location_name": transition.location_name,
         "from_health": transition.from_health,
         "to_health": transition.to_health,
         "since": transition.since,
@@ -160,6 +165,8 @@ def transition_from_row(row: Mapping[str, Any]) -> Transition:
         flapping=row["flapping"],
         collapsed=row["collapsed"],
         changes=row["changes"],
+        location_id=None if row.get("location_id") is None else UUID(str(row["location_id"])),
+        location_name=row.get("location_name"),
     )
 
 

@@ -32,3 +32,6 @@ class Transition:
     """Changes between `from_health` and `to_health` that were never committed, because the database was away."""
     changes: int
     """The check's version that it made; unique for a check."""
+    location_id: UUID | None = None
+    """Of a pair, as is `location_name`; None: the check is of the cluster itself."""
+    location_name: str | None = None

@@ -23,11 +23,13 @@ import structlog
 
 from collector.publication import Publication, Subject
 from collector.rows import state_from_row, state_to_row, transition_from_row, transition_to_row
+from collector.state_sql import StateSql, of_clusters, of_pairs
 from collector.transition import Transition
 from store.errors import StoreError, StoreFull, StoreRefused, StoreUnavailable
 from store.pool import Database, Statements
 from validator.clock import HubClock
 from validator.health import CheckState
+from validator.model import Verdict
 from validator.reasons import Health
 
 _log = structlog.get_logger(__name__)
@@ -43,6 +45,11 @@ COMMITTERS = 4
 
 CrashPoint = Callable[[str], None]
 """Told where the recorder is; tests kill the process there."""
+
+
+def subject_of(state: CheckState | Verdict) -> Subject:
+    """The key that a state is kept under."""
+    return Subject(state.cluster_id, state.check, state.location_id)
 
 
 class Committed(NamedTuple):
@@ -80,22 +87,28 @@ class Writer:
         clock: HubClock,
         *,
         names: Callable[[UUID], str],
+        location_names: Callable[[UUID], str],
         publish: Callable[[Transition], None],
         known: Callable[[Subject], bool],
+        settled: Callable[[Subject], None],
         again: Callable[[Subject], None],
         adopt: Callable[[CheckState], None],
         at: CrashPoint,
     ) -> None:
         """`publish` is told each committed transition, in the order of their ids.
 
-        `known` says whether a check is still in memory: its cluster may go while it is written. `again` is told of a
+        `known` says whether a check is still in memory: its cluster may go while it is written. `settled` is told which
+        check the database has taken. `again` is told of a
         check that has to be written once more, `adopt` what another writer has put into the database.
         """
         self._db = db
         self._sql = queries
+        self._of_clusters, self._of_pairs = of_clusters(queries), of_pairs(queries)
         self._clock = clock
         self._names = names
+        self._location_names = location_names
         self._known = known
+        self._settled = settled
         self._again = again
         self._adopt = adopt
         self._at = at
@@ -106,11 +119,11 @@ class Writer:
 
     async def load(self, epoch: int) -> list[CheckState]:
         """All states as they are committed; from now on it writes as the leader of `epoch`. Raises `StoreError`."""
-        rows = await self._db.fetch(self._sql["load_states"])
+        rows = await self._db.fetch(self._of_clusters.load_all) + await self._db.fetch(self._of_pairs.load_all)
         last_id = await self._db.fetchval(self._sql["newest_transition"])
         states = [state for row in rows if (state := state_from_row(dict(row))) is not None]
         self._epoch = epoch
-        self._committed = {Subject(s.cluster_id, s.check): Committed(s.health, s.changes) for s in states}
+        self._committed = {subject_of(s): Committed(s.health, s.changes) for s in states}
         self.publication.begin(last_id)
         return states
 
@@ -173,12 +186,14 @@ class Writer:
             flapping=state.flap.flapping,
             collapsed=max(0, state.changes - before.changes - 1),
             changes=state.changes,
+            location_id=subject.location_id,
+            location_name=None if subject.location_id is None else self._location_names(subject.location_id),
         )
         row, history = state_to_row(state), transition_to_row(transition)
         self.publication.sending(subject, state.changes)
         self._at("before commit")
         with self._refusing([(subject, state)]):
-            number = await self._db.fetchval(self._sql["commit_transition"], row, self._epoch, before.changes, history)
+            number = await self._db.fetchval(self._of(subject).commit, row, self._epoch, before.changes, history)
         self._at("after commit")
         if number is None:
             await self._conflict(subject)
@@ -193,7 +208,11 @@ class Writer:
         Gives the errors of single rows; raises the `StoreError` that is about the database.
         """
         defects: list[StoreError] = []
-        batches = [states[begin : begin + BATCH] for begin in range(0, len(states), BATCH)][::-1]
+        by_table = (
+            [each for each in states if each[0].location_id is None],
+            [each for each in states if each[0].location_id],
+        )
+        batches = [some[begin : begin + BATCH] for some in by_table for begin in range(0, len(some), BATCH)][::-1]
         while batches:
             batch = batches.pop()
             try:
@@ -206,15 +225,16 @@ class Writer:
                 defects.append(error)
         return defects
 
-    async def _save(self, states: Sequence[tuple[Subject, CheckState]], unwritten: set[Subject]) -> None:
-        states = [(subject, state) for subject, state in states if self._known(subject)]
+    async def _save(self, batch: Sequence[tuple[Subject, CheckState]], unwritten: set[Subject]) -> None:
+        """All of one table."""
+        states = [(subject, state) for subject, state in batch if self._known(subject)]
         rows = await self._encoded(states)
         moved = [(subject, state) for subject, state in states if state.changes != self.before(subject).changes]
         for subject, state in moved:
             self.publication.sending(subject, state.changes)
         self._at("before save")
         with self._refusing(moved):
-            found = await self._db.fetch(self._sql["save_states"], rows, self._epoch)
+            found = await self._db.fetch(self._of(batch[0][0]).save, rows, self._epoch)
         self._at("after save")
         refused = {Subject(*row) for row in found}
         self.stats.flushed += len(states) - len(refused)
@@ -238,6 +258,9 @@ class Writer:
             await asyncio.sleep(0)
         return f"[{','.join(texts)}]"
 
+    def _of(self, subject: Subject) -> StateSql:
+        return self._of_clusters if subject.location_id is None else self._of_pairs
+
     # -- doubts
 
     @contextmanager
@@ -256,6 +279,7 @@ class Writer:
         """The database has it; a subject that was forgotten while it was written stays forgotten."""
         if self._known(subject):
             self._committed[subject] = committed
+            self._settled(subject)
         self._resolved(subject, transition)
 
     def _resolved(self, subject: Subject, transition: Transition | None) -> None:
@@ -273,7 +297,7 @@ class Writer:
         """
         if await self._db.fetchval(self._sql["epoch"]) != self._epoch:
             raise StoreRefused(_DEPOSED)
-        row = await self._db.fetchrow(self._sql["load_state"], *subject)
+        row = await self._db.fetchrow(self._of(subject).load_one, *subject.key)
         state = state_from_row(dict(row)) if row is not None else None
         doubt = self.publication.doubts.get(subject)
         if state is None or not self._known(subject):
@@ -311,7 +335,15 @@ class Writer:
     async def _made(self, statements: Statements, subject: Subject) -> Transition | None:
         """The transition that a commit in doubt has made after all."""
         doubt = self.publication.doubts[subject]
-        row = await statements.fetchrow(self._sql["find_transition"], *subject, sorted(doubt.versions), doubt.floor)
+        versions = sorted(doubt.versions)
+        row = await statements.fetchrow(
+            self._sql["find_transition"],
+            subject.cluster_id,
+            subject.check,
+            versions,
+            doubt.floor,
+            subject.location_id,
+        )
         return None if row is None else transition_from_row(dict(row))
 
 

@@ -5,7 +5,6 @@ An instance that waits (for the database, or as a hot standby) has no picture of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -17,6 +16,7 @@ from collector.inventory import Inventory
 from collector.locations import Locations
 from collector.look import Look
 from collector.naming import Naming
+from collector.pairs import Pairs
 from collector.pauses import Pauses
 from collector.recorder import Recorder
 from muster.breath import breathe
@@ -25,19 +25,9 @@ from validator.clock import HubClock
 from validator.discovery.source import SourceProblem
 from validator.engine import Engine
 from validator.guard import QUIET, Guard
-from validator.reasons import Health
 
 PIECE = 200
 """Clusters that are looked at in one turn of the loop: 2 ms where all views have to be made."""
-
-
-PairHealths = Callable[[UUID], Mapping[UUID, Health]]
-"""Of a location: the health of its pairs, by cluster. A pair that is missing is Unknown."""
-
-
-def no_pairs(_: UUID) -> Mapping[UUID, Health]:
-    """Nobody has asked about any."""
-    return {}
 
 
 class Role(StrEnum):
@@ -49,7 +39,7 @@ class Role(StrEnum):
     STOPPING = "stopping"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Leading:
     """All that exists only while this instance leads."""
 
@@ -60,7 +50,9 @@ class Leading:
     pauses: Pauses
     availability: Availability
     locations: Locations
-    pairs: PairHealths = no_pairs
+    pair_engine: Engine
+    """Asks about backup locations, in lanes of its own: a storage that hangs keeps no API server waiting."""
+    pairs: Pairs
     guard: Guard = QUIET
 
 

@@ -26,6 +26,7 @@ from collector.inventory import Inventory
 from collector.location_store import LocationStore
 from collector.locations import Locations
 from collector.metrics import FleetMetrics
+from collector.pairs import Pairs
 from collector.pauses import Pauses
 from collector.recorder import Recorder
 from collector.transition import Transition
@@ -57,6 +58,9 @@ from validator.probes.settings import ApiServerSettings
 from validator.schedule import ScheduleSettings
 
 _log = structlog.get_logger(__name__)
+
+FIRST_PAIRS_S = 60.0
+"""Within this time a new pair is asked about first, whatever their interval: somebody has just assigned it."""
 
 LAST_FLUSH_S = 2.5
 """Of the 5 s in which the service has to be gone after SIGTERM."""
@@ -106,6 +110,7 @@ class Leader:
             clock,
             HealthSettings(),
             names=partial(_name, inventory),
+            location_names=lambda location_id: _location_name(locations, location_id),
             publish=self._publish,
             on_step=self._shift_guard,
             at=self._at,
@@ -132,6 +137,16 @@ class Leader:
             interval_s=settings.interval_s, timeout_s=settings.timeout_s, backoff_max_s=settings.backoff_max_s
         )
         engine = Engine(schedule, sink, clock)
+        pair_engine = Engine(
+            ScheduleSettings(
+                interval_s=settings.pair_interval_s,
+                timeout_s=settings.pair_timeout_s,
+                backoff_max_s=max(settings.pair_interval_s, settings.backoff_max_s),
+                first_round_s=FIRST_PAIRS_S,
+            ),
+            sink,
+            clock,
+        )
         keeper = CredentialKeeper(clock)
         resolver = self._make_resolver()
         dialer = Dialer(resolver, TlsContexts(), StageDeadlines())
@@ -160,13 +175,24 @@ class Leader:
             on_change=partial(self._warn_of_descriptors, engine),
         )
         guarding = GuardSettings(interval_s=settings.interval_s)
-        self._hub.leading = leading = Leading(inventory, recorder, engine, history, pauses, availability, locations)
+        self._hub.leading = leading = Leading(
+            inventory=inventory,
+            recorder=recorder,
+            engine=engine,
+            history=history,
+            pauses=pauses,
+            availability=availability,
+            locations=locations,
+            pair_engine=pair_engine,
+            pairs=Pairs(inventory, locations, recorder, clock),
+        )
         self._hub.events.begin(recorder.position)
         self._hub.role, self._hub.waiting_for = Role.LEADING, ""
         _log.info("leading", epoch=epoch, clusters=len(inventory.clusters))
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(engine.run(), name="engine")
+                tasks.create_task(pair_engine.run(), name="pair-engine")
                 tasks.create_task(keeper.run(), name="credential-keeper")
                 tasks.create_task(recorder.run(), name="recorder")
                 tasks.create_task(intake.run(), name="intake")
@@ -228,6 +254,11 @@ class Leader:
 def _name(inventory: Inventory, cluster_id: UUID) -> str:
     cluster = inventory.clusters.get(cluster_id)
     return str(cluster_id) if cluster is None else cluster.name
+
+
+def _location_name(locations: Locations, location_id: UUID) -> str:
+    location = locations.known.get(location_id)
+    return str(location_id) if location is None else location.name
 
 
 async def _hold(leadership: Leadership) -> NoReturn:

@@ -28,7 +28,7 @@ from validator.answer import Answer, Fact, Probe
 from validator.clean import clean_evidence, clean_text
 from validator.clock import Clock
 from validator.lanes import LaneSlots
-from validator.model import MAX_MESSAGE_CHARS, Check, Outcome, Verdict
+from validator.model import MAX_MESSAGE_CHARS, Check, Outcome, Pair, SubjectId, Verdict
 from validator.reasons import Reason, Stage
 from validator.schedule import Lane, Pace, ScheduleSettings
 
@@ -51,7 +51,10 @@ No exception, since nobody may be left to retrieve it."""
 class Target:
     """One probe on the agenda, and where it stands."""
 
-    id: UUID
+    id: SubjectId
+    cluster_id: UUID
+    location_id: UUID | None
+    """None: the target is the cluster itself."""
     name: str
     probe: Probe
     phase: float
@@ -79,7 +82,7 @@ class Engine:
         self._sink = sink
         self._clock = clock
         self._descriptors = descriptors or resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._targets: dict[UUID, Target] = {}
+        self._targets: dict[SubjectId, Target] = {}
         self._agenda: list[tuple[float, int, Target]] = []
         self._entries = count(1)
         self._changed = asyncio.Event()
@@ -111,7 +114,7 @@ class Engine:
         try:
             if not target.removed:  # while it waited
                 started = monotonic()
-                answer = await self._answer(target.name, target.probe)
+                answer = await self._answer(target)
                 _tell(awaited, self._settle(target, lane, answer, started, monotonic()))
         finally:
             target.task = None
@@ -127,13 +130,14 @@ class Engine:
                 self._put(target, max(monotonic(), target.not_before))
             target.again = False
 
-    async def _answer(self, name: str, probe: Probe) -> Answer:
+    async def _answer(self, target: Target) -> Answer:
         try:
-            return await probe.ask()
+            return await target.probe.ask()
         except Exception as defect:  # noqa: BLE001 - one probe's defect must not end them all
-            _log.exception("probe defect", cluster=name)
+            _log.exception("probe defect", target=target.name)
             text = f"{type(defect).__name__} in the probe"
-            return Answer((Fact(Check.APISERVER, Outcome.UNKNOWN, Reason.PROBE_DEFECT, Stage.HUB, text),))
+            check = Check.APISERVER if target.location_id is None else Check.LOCATION
+            return Answer((Fact(check, Outcome.UNKNOWN, Reason.PROBE_DEFECT, Stage.HUB, text),))
 
     def _settle(self, target: Target, lane: Lane, answer: Answer, started: float, now: float) -> Sequence[Verdict]:
         """After an answer: the target's next tick, and the verdicts."""
@@ -148,7 +152,7 @@ class Engine:
         verdicts = [
             Verdict(
                 check=fact.check,
-                cluster_id=target.id,
+                cluster_id=target.cluster_id,
                 outcome=fact.outcome,
                 observed_at=received_at,
                 received_at=received_at,
@@ -161,6 +165,7 @@ class Engine:
                 stage=fact.stage,
                 message=clean_text(fact.message, MAX_MESSAGE_CHARS),
                 evidence=clean_evidence(fact.evidence),
+                location_id=target.location_id,
             )
             for fact in answer.facts
         ]
@@ -205,7 +210,7 @@ class Engine:
     def __len__(self) -> int:
         return len(self._targets)
 
-    def add(self, target_id: UUID, name: str, probe: Probe) -> None:
+    def add(self, target_id: SubjectId, name: str, probe: Probe) -> None:
         """Take up a target, or give a known one another probe (endpoint or credential changed); never a burst."""
         now = monotonic()
         known = self._targets.get(target_id)
@@ -219,12 +224,14 @@ class Engine:
                 self._put(known, min(known.due, schedule.tick_at_or_after(now, known.phase, interval_s)))
             return
         # The grid stands on the hub clock, so that it is the same after a restart; the agenda runs on loop time.
-        phase = schedule.phase_s(target_id, interval_s) + (now - self._clock.now())
-        target = self._targets[target_id] = Target(target_id, name, probe, phase)
+        cluster_id, location_id = target_id if isinstance(target_id, Pair) else (target_id, None)
+        hashed = cluster_id if location_id is None else UUID(int=cluster_id.int ^ location_id.int)
+        phase = schedule.phase_s(hashed, interval_s) + (now - self._clock.now())
+        target = self._targets[target_id] = Target(target_id, cluster_id, location_id, name, probe, phase)
         self._resize()
-        self._put(target, schedule.first_due(now, phase, interval_s))
+        self._put(target, schedule.first_due(now, phase, interval_s, self._settings.first_round_s))
 
-    def remove(self, target_id: UUID) -> None:
+    def remove(self, target_id: SubjectId) -> None:
         """Drop a target at once, also in the middle of an ask."""
         target = self._targets.pop(target_id, None)
         if target is None:
@@ -236,7 +243,7 @@ class Engine:
             target.task.cancel()
         self._resize()
 
-    def hasten(self, target_id: UUID) -> None:
+    def hasten(self, target_id: SubjectId) -> None:
         """Ask this target now, or once more where it is being asked; it goes on at its usual ticks afterwards."""
         target = self._targets.get(target_id)
         if target is None:
@@ -246,7 +253,7 @@ class Engine:
         else:
             target.again = target.task is not None
 
-    def ask_now(self, target_id: UUID) -> Awaited:
+    def ask_now(self, target_id: SubjectId) -> Awaited:
         """Ask this target now, by an ask that begins after this call; gives its answer to whoever waits for it.
 
         As many as call before that ask begins wait for the same one. It waits for a slot of its lane as any other ask,
@@ -264,16 +271,16 @@ class Engine:
             self._put(target, min(target.due, max(monotonic(), target.not_before)))
         return awaited
 
-    def knows(self, target_id: UUID) -> bool:
+    def knows(self, target_id: SubjectId) -> bool:
         """Whether it is a target."""
         return target_id in self._targets
 
-    def held_back_s(self, target_id: UUID) -> float:
+    def held_back_s(self, target_id: SubjectId) -> float:
         """For how long its server has asked to be left alone."""
         target = self._targets.get(target_id)
         return 0.0 if target is None else max(0.0, target.not_before - monotonic())
 
-    def next_due_s(self, target_id: UUID) -> float | None:
+    def next_due_s(self, target_id: SubjectId) -> float | None:
         """Seconds until the target is asked again; None while it is waiting for a slot or being asked, or unknown."""
         target = self._targets.get(target_id)
         if target is None or not target.entry:

@@ -25,7 +25,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 from validator.flapping import NO_FLAP, Flap, record
-from validator.model import NO_EVIDENCE, Check, Evidence, Lifecycle, Outcome, Verdict
+from validator.model import NO_EVIDENCE, Check, Evidence, Lifecycle, Outcome, Pair, SubjectId, Verdict
 from validator.reasons import REASONS, SEVERITY, Health, Reason, Stage
 
 
@@ -55,7 +55,7 @@ class HealthSettings:
 
 @dataclass(frozen=True, slots=True)
 class CheckState:
-    """All that is known of one check of one cluster: what the store keeps and the snapshot is made of."""
+    """All that is known of one check of one cluster or pair: what the store keeps and the snapshot is made of."""
 
     cluster_id: UUID
     check: Check
@@ -86,6 +86,13 @@ class CheckState:
     changes: int
     """How many times `health` ever changed: the compare-and-swap version in the store. A check without a state counts
     as Unknown with 0 changes, so a first verdict that decides makes it 1, and that is a Transition."""
+    location_id: UUID | None = None
+    """Of a pair; None: the check is of the cluster itself."""
+
+    @property
+    def subject(self) -> SubjectId:
+        """What it is about."""
+        return self.cluster_id if self.location_id is None else Pair(self.cluster_id, self.location_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +211,7 @@ def step(state: CheckState | None, verdict: Verdict, settings: HealthSettings) -
         verdict.allowance_s,
         record(state.flap, found, enter=settings.flap_enter, leave=settings.flap_leave),
         changes,
+        state.location_id,
     )
 
 
@@ -319,6 +327,7 @@ def _unasked(verdict: Verdict) -> CheckState:
         allowance_s=0.0,
         flap=NO_FLAP,
         changes=0,
+        location_id=verdict.location_id,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 from uuid import UUID
 
 from validator.reasons import Reason, Stage
@@ -22,6 +23,17 @@ NO_EVIDENCE: Evidence = MappingProxyType({})
 
 MAX_MESSAGE_CHARS = 500
 """Bound of a verdict's message: one screen line wrapped a few times; longer text is evidence of a bug."""
+
+
+class Pair(NamedTuple):
+    """A cluster and a backup location that it uses."""
+
+    cluster_id: UUID
+    location_id: UUID
+
+
+SubjectId = UUID | Pair
+"""What a check is about: a cluster, by its id, or a pair."""
 
 
 class Outcome(StrEnum):
@@ -71,7 +83,7 @@ class Lifecycle(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One answer to one check about one cluster.
+    """One answer to one check about one cluster, or about one pair.
 
     `observed_at` and `received_at` are seconds since the epoch on the hub clock
     (`validator.clock.Clock`); age is counted from `received_at`. They differ only where an agent
@@ -98,6 +110,13 @@ class Verdict:
     stage: Stage | None = None
     message: str = ""
     evidence: Evidence = field(default_factory=lambda: NO_EVIDENCE)
+    location_id: UUID | None = None
+    """Of a pair: the location that the cluster was asked about. None: the check is of the cluster itself."""
+
+    @property
+    def subject(self) -> SubjectId:
+        """What it is about."""
+        return self.cluster_id if self.location_id is None else Pair(self.cluster_id, self.location_id)
 
 
 @dataclass(frozen=True, slots=True)

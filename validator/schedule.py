@@ -33,6 +33,9 @@ class ScheduleSettings:
     """Unanswered asks at the normal interval, the first one included, before backoff: as many as health waits for."""
     backoff_max_s: float = 300.0
     """Longest period of a target that has been dead for long; also the cap on a server's Retry-After."""
+    first_round_s: float | None = None
+    """Within this time a new target is asked first, where nobody wants to wait for a long interval. None: the interval.
+    """
     allowance_factor: float = 2.1
     """A fact stands for so many effective periods (plus one timeout): one answer may be missed, not two."""
 
@@ -80,9 +83,10 @@ FIRST_ROUND = 0.85
 once still has its first picture within one interval (and a timeout), at a rate only a fifth above the usual one."""
 
 
-def first_due(now: float, phase: float, interval_s: float) -> float:
+def first_due(now: float, phase: float, interval_s: float, first_round_s: float | None = None) -> float:
     """When a target that is new at `now` is asked first; from then on it goes by its ticks."""
-    return now + FIRST_ROUND * (tick_at_or_after(now, phase, interval_s) - now)
+    hurry = 1.0 if first_round_s is None else min(1.0, first_round_s / interval_s)
+    return now + FIRST_ROUND * hurry * (tick_at_or_after(now, phase, interval_s) - now)
 
 
 def next_due(

@@ -16,11 +16,12 @@ from muster.api import location_documents as documents
 from muster.api import location_refusals as refusals
 from muster.api import schemas
 from muster.api.answers import json_answer
+from muster.api.location_names import find_location
 from muster.api.names import Names, as_uuid
 from muster.api.picture import Pictures
 from muster.api.problems import Kind
-from muster.api.suggest import closest
 from store.pool import Statements
+from validator.reasons import Health
 
 LOCATIONS = "/api/v1/locations"
 LOCATION = LOCATIONS + "/{location}"
@@ -45,10 +46,7 @@ class LocationDesk:
 
     async def find(self, request: web.Request) -> BackupLocation:
         """The location of the path, in the state that `If-Match` names, if the header is there."""
-        name = request.match_info["location"]
-        if (found := self.locations.find(name)) is None:
-            suggestions = await closest(name, [each.name for each in self.locations.known.values()])
-            raise refusals.not_found(name, suggestions)
+        found = await find_location(self.locations, request.match_info["location"])
         given = request.headers.get("If-Match")
         tags = set() if given is None else {tag.strip() for tag in given.split(",")}
         if given is not None and tags.isdisjoint({"*", documents.location_etag(found)}):
@@ -92,18 +90,22 @@ class LocationDesk:
     def listed(self, known: BackupLocation) -> schemas.Location:
         """A line of the list."""
         leading = self._pictures.leading()
-        return documents.location(known, leading.locations.sharing(known), leading.pairs(known.id))
+        return documents.location(known, leading.locations.sharing(known), self._healths(known))
 
     def status(self, known: BackupLocation) -> str:
         """The word for how it is now."""
-        return documents.status_of(known, self._pictures.leading().pairs(known.id))
+        return documents.status_of(known, self._healths(known))
 
     def document(self, known: BackupLocation) -> schemas.LocationDetail:
         """With its clusters."""
         leading = self._pictures.leading()
         return documents.location_detail(
-            known, leading.locations.sharing(known), leading.pairs(known.id), leading.inventory.clusters
+            known, leading.locations.sharing(known), self._healths(known), leading.inventory.clusters
         )
+
+    def _healths(self, known: BackupLocation) -> Mapping[UUID, Health]:
+        """Of its pairs, by cluster."""
+        return self._pictures.leading().pairs.healths(known.id)
 
     def answer(self, known: BackupLocation, status: int = 200) -> web.Response:
         """The document, with the tag of the assignment."""

@@ -260,6 +260,8 @@ def transition(change: Transition) -> schemas.Transition:
         since=instant(change.since),
         cluster_id=str(change.cluster_id),
         cluster_name=change.cluster_name,
+        location_id=None if change.location_id is None else str(change.location_id),
+        location_name=change.location_name,
         check=change.check,
         from_health=change.from_health,
         to_health=change.to_health,

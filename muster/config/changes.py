@@ -28,6 +28,8 @@ NEEDS_RESTART: Mapping[str, str] = MappingProxyType(
         "timeout_s": _RHYTHM,
         "backoff_max_s": _RHYTHM,
         "read_every": _RHYTHM,
+        "pair_interval_s": _RHYTHM,
+        "pair_timeout_s": _RHYTHM,
         "log_format": "whoever reads the log would meet two formats in one stream",
         "otlp_endpoint": "the exporter is bound to it",
     }

@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     be seen. Also the most that a server's Retry-After is obeyed."""
     read_every: Annotated[int, Field(ge=1, le=1000)] = 4
     """Every so many questions one namespace is read too: `/readyz` alone can be green while etcd is frozen."""
+    pair_interval_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 900.0
+    """Seconds between two questions about a backup location from one cluster. Storage is asked less often than clusters:
+    each question costs the tenant some requests."""
+    pair_timeout_s: Annotated[float, Field(ge=0.1, le=300.0)] = 30.0
+    """Seconds that one question about a backup location may take, the token included. Below its interval."""
     reference_targets: Annotated[
         tuple[Annotated[str, AfterValidator(values.reference)], ...], NoDecode, split(","), Field(max_length=16)
     ] = Field((), examples=[["10.0.0.1:53"]])
@@ -136,6 +141,9 @@ class Settings(BaseSettings):
         if self.timeout_s >= self.interval_s:
             told = f"timeout_s is {self.timeout_s:g} and interval_s is {self.interval_s:g}"
             yield ("timeout_s", "interval_s"), f"{told}; the timeout has to be below the interval"
+        if self.pair_timeout_s >= self.pair_interval_s:
+            told = f"pair_timeout_s is {self.pair_timeout_s:g} and pair_interval_s is {self.pair_interval_s:g}"
+            yield ("pair_timeout_s", "pair_interval_s"), f"{told}; the timeout has to be below the interval"
         if (self.tls_certificate is None) != (self.tls_key is None):
             missing = "tls_key" if self.tls_key is None else "tls_certificate"
             yield ("tls_certificate", "tls_key"), f"{missing} is missing; a certificate and its key go together"

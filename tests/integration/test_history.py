@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from math import inf
+from uuid import uuid4
 
 import pytest
 
@@ -119,7 +120,7 @@ class TestPages:
         await fleet_database.execute("ANALYZE transitions")
         plan = "EXPLAIN (ANALYZE, FORMAT JSON) "
         cluster = await fleet_database.fetchval("SELECT cluster_id FROM transitions LIMIT 1")
-        for name, more in (("history", ()), ("cluster_history", (cluster,))):
+        for name, more in (("history", ()), ("cluster_history", (cluster, None)), ("location_history", (uuid4(),))):
             [explained] = await fleet_database.fetch(plan + QUERIES[name], 20, 2**63 - 1, -inf, inf, None, None, *more)
             assert "Seq Scan" not in str(explained), name
 

@@ -10,11 +10,12 @@ import pytest
 from collector.fleet import snapshot
 from collector.publication import Subject
 from collector.rows import state_to_row, transition_to_row
+from collector.state_sql import of_clusters
 from collector.transition import Transition
 from tests.support.collecting import QUERIES, Bench, Time, add_clusters, committed, flaws
 from validator.clock import Clock
 from validator.health import HealthSettings, stale
-from validator.model import Check
+from validator.model import Check, SubjectId
 from validator.reasons import Health, Reason
 
 DOWN = Reason.CONNECT_TIMEOUT
@@ -148,7 +149,7 @@ class TestTwoHubs:
         state = bench.recorder.states[cluster][Check.APISERVER]
         async with bench.db.transaction() as old:
             number = await old.fetchval(
-                QUERIES["commit_transition"], state_to_row(state), 1, 0, _went_down(cluster, Health.UNKNOWN)
+                of_clusters(QUERIES).commit, state_to_row(state), 1, 0, _went_down(cluster, Health.UNKNOWN)
             )
             assert number is not None
             successor = bench.restarted()
@@ -167,7 +168,7 @@ class TestTwoHubs:
         down = bench.recorder.states[cluster][Check.APISERVER]
         async with bench.db.transaction() as late:
             await late.fetchval(
-                QUERIES["commit_transition"], state_to_row(down), 1, 1, _went_down(cluster, Health.HEALTHY)
+                of_clusters(QUERIES).commit, state_to_row(down), 1, 1, _went_down(cluster, Health.HEALTHY)
             )
             bench.recorder._writer.publication.sending(Subject(cluster, Check.APISERVER), down.changes)
             bench.hear(cluster)  # healthy again: nothing to tell, if the commit had not happened
@@ -200,7 +201,7 @@ class TestTime:
         assert _ages(after, bench.time.clock) == ages
 
 
-def _ages(bench: Bench, clock: Clock) -> dict[UUID, float]:
+def _ages(bench: Bench, clock: Clock) -> dict[SubjectId, float]:
     states = bench.recorder.states
     return {cluster: clock.now() - checks[Check.APISERVER].received_at for cluster, checks in states.items()}
 

@@ -197,11 +197,12 @@ async def flaws(db: Database, published: Iterable[Transition] = ()) -> list[str]
     async with db.transaction() as tx:
         await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         history = await committed(tx)
-        states = await tx.fetch("SELECT cluster_id, check_name, health, changes FROM check_states")
+        states = await tx.fetch("SELECT cluster_id, NULL AS location_id, check_name, health, changes FROM check_states")
+        states += await tx.fetch("SELECT cluster_id, location_id, check_name, health, changes FROM pair_states")
     found: list[str] = []
-    chains: dict[tuple[UUID, str], list[Transition]] = {}
+    chains: dict[tuple[UUID, UUID | None, str], list[Transition]] = {}
     for transition in history:
-        chains.setdefault((transition.cluster_id, transition.check), []).append(transition)
+        chains.setdefault((transition.cluster_id, transition.location_id, transition.check), []).append(transition)
     for subject, chain in chains.items():
         if chain[0].from_health is not Health.UNKNOWN:
             found.append(f"{subject} begins with {chain[0].from_health}")
@@ -211,7 +212,7 @@ async def flaws(db: Database, published: Iterable[Transition] = ()) -> list[str]
             if one.changes >= other.changes:
                 found.append(f"{subject}: version {one.changes} is followed by {other.changes}")
     for row in states:
-        chain = chains.pop((row["cluster_id"], row["check_name"]), [])
+        chain = chains.pop((row["cluster_id"], row["location_id"], row["check_name"]), [])
         last_health, last_changes = (chain[-1].to_health, chain[-1].changes) if chain else (Health.UNKNOWN, 0)
         if row["health"] != last_health or row["changes"] < last_changes:
             found.append(f"{row!r} where history ends with {last_health}, version {last_changes}")

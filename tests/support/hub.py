@@ -16,6 +16,7 @@ from collector.inventory import Inventory
 from collector.location import Assignment, BackupLocation
 from collector.location_store import LocationStore
 from collector.locations import Locations
+from collector.pairs import Pairs
 from collector.pauses import Beside, PauseConflict, Pauses
 from collector.recorder import Recorder
 from collector.transition import Transition
@@ -163,7 +164,15 @@ class MadeUpHub(Hub):
         engine = Engine(ScheduleSettings(), self.recorder.record, self.clock)
         self.locations = Locations(LocationStore(NO_DATABASE, {}), self.clock)
         self.leading = Leading(
-            self.inventory, self.recorder, engine, self.history, self.pauses, self.availability, self.locations
+            inventory=self.inventory,
+            recorder=self.recorder,
+            engine=engine,
+            history=self.history,
+            pauses=self.pauses,
+            availability=self.availability,
+            locations=self.locations,
+            pair_engine=Engine(ScheduleSettings(), self.recorder.record, self.clock),
+            pairs=Pairs(self.inventory, self.locations, self.recorder, self.clock),
         )
 
     def stand_by(self, cause: str) -> None:

@@ -14,6 +14,7 @@ from typer.testing import Result
 
 from collector.location_store import LocationStore
 from collector.locations import Locations
+from collector.pairs import Pairs
 from muster.access.local import LocalToken
 from store.pool import Database
 from tests.support.cli import muster
@@ -67,6 +68,18 @@ class LocationApi:
         return await asyncio.to_thread(muster, "locations", *arguments, server=self.url, **variables)
 
 
+class _MadeUpPairs(Pairs):
+    """The healths that a test has said."""
+
+    def __init__(self, hub: MadeUpHub, api: LocationApi) -> None:
+        assert hub.leading is not None
+        super().__init__(hub.inventory, hub.leading.locations, hub.recorder, hub.clock)
+        self._api = api
+
+    def healths(self, location_id: UUID) -> dict[UUID, Health]:
+        return dict(self._api.pairs)
+
+
 @asynccontextmanager
 async def location_api(db: Database) -> AsyncIterator[LocationApi]:
     """Serves until the end of the block. The database has the whole schema."""
@@ -93,7 +106,7 @@ async def location_api(db: Database) -> AsyncIterator[LocationApi]:
         async with aiohttp.ClientSession() as session:
             with LocalToken(LOCAL_TOKEN).left(*server.address):
                 api = LocationApi(hub, server.url, session, db, held)
-                hub.leading.pairs = lambda _: api.pairs
+                hub.leading.pairs = _MadeUpPairs(hub, api)
                 yield api
     finally:
         removing.cancel()

@@ -140,7 +140,7 @@ class TestAsking:
                 run.add(ONE, ValueError("token-canary-4711"), PASSED)
                 run.add(OTHER)
                 (verdict,) = await run.said.wait_for(ONE)
-            assert [(log["event"], log["cluster"]) for log in logs] == [("probe defect", "cluster-1")]
+            assert [(log["event"], log["target"]) for log in logs] == [("probe defect", "cluster-1")]
             assert (verdict.outcome, verdict.reason, verdict.stage) == (
                 Outcome.UNKNOWN,
                 Reason.PROBE_DEFECT,

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from collector.causes import MAX_CAUSES, Scope, fold
 from collector.cluster import Cluster
-from collector.matrix import Cell, CellFilter, Pair, PairKey, cell, matrix
+from collector.matrix import Cell, CellFilter, KnownPair, cell, matrix
 from validator.health import CheckState, HealthSettings, step
 from validator.locations import Environment, Location, Provider
-from validator.model import Check, Lifecycle, Outcome, Verdict
+from validator.model import Check, Lifecycle, Outcome, Pair, Verdict
 from validator.reasons import REASONS, Health, Reason
 
 NOW = 1_800_000_000.0
@@ -57,8 +57,8 @@ def state_of(
     return step(None, verdict, HealthSettings())
 
 
-def pair_of(*states: CheckState, cluster: Cluster | None = None, location: Location | None = None) -> Pair:
-    return Pair(cluster or cluster_no(1), location or location_no(1), {state.check: state for state in states})
+def pair_of(*states: CheckState, cluster: Cluster | None = None, location: Location | None = None) -> KnownPair:
+    return KnownPair(cluster or cluster_no(1), location or location_no(1), {state.check: state for state in states})
 
 
 PASS = state_of(Outcome.PASS)
@@ -86,9 +86,9 @@ OLD_BACKUPS = state_of(Outcome.FAIL, Reason.BACKUPS_TOO_OLD, check=Check.BACKUPS
         (replace(pair_of(ROLE), paused=True), NOW, Health.SUSPENDED, Reason.PAUSED, 60.0),
     ],
 )
-def test_a_cell(pair: Pair, now: float, health: Health, reason: Reason | None, age_s: float | None) -> None:
+def test_a_cell(pair: KnownPair, now: float, health: Health, reason: Reason | None, age_s: float | None) -> None:
     seen = cell(pair, now)
-    assert (seen.health, seen.reason, seen.age_s) == (health, reason, age_s)
+    assert (seen.health, seen.reason, seen.age_s(now)) == (health, reason, age_s)
     assert (seen.cluster, seen.location, seen.account) == ("prod-1", "backups-1", "accountx")
     assert seen.method == ("agent" if pair.states else "")
 
@@ -144,7 +144,7 @@ def grid(
     return [
         replace(
             base,
-            key=PairKey(UUID(int=c), UUID(int=1000 + at)),
+            key=Pair(UUID(int=c), UUID(int=1000 + at)),
             cluster=f"prod-{c}",
             location=f"backups-{at}",
             account=account,

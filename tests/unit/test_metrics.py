@@ -29,6 +29,7 @@ from collector.location_store import LocationStore
 from collector.locations import Locations
 from collector.metrics import MAX_LATE_TICKS, FleetMetrics
 from collector.otlp import Export
+from collector.pairs import Pairs
 from collector.pauses import Pauses
 from collector.recorder import Recorder
 from muster.hub import Hub, Leading, Role
@@ -58,14 +59,17 @@ class Service:
             NO_DATABASE, {}, self.clock, HealthSettings(fail_after=1), names=str, publish=lambda _: None
         )
         self.engine = Engine(ScheduleSettings(), self.recorder.record, self.clock)
+        locations = Locations(LocationStore(NO_DATABASE, {}), self.clock)
         self.hub.leading = Leading(
-            self.inventory,
-            self.recorder,
-            self.engine,
-            History(NO_DATABASE, {}),
-            Pauses(NO_DATABASE, {}, self.clock),
-            Availability(NO_DATABASE, {}, retention_days=lambda: 90),
-            Locations(LocationStore(NO_DATABASE, {}), self.clock),
+            inventory=self.inventory,
+            recorder=self.recorder,
+            engine=self.engine,
+            history=History(NO_DATABASE, {}),
+            pauses=Pauses(NO_DATABASE, {}, self.clock),
+            availability=Availability(NO_DATABASE, {}, retention_days=lambda: 90),
+            locations=locations,
+            pair_engine=Engine(ScheduleSettings(), self.recorder.record, self.clock),
+            pairs=Pairs(self.inventory, locations, self.recorder, self.clock),
         )
         self.hub.role = Role.LEADING
 

@@ -19,6 +19,10 @@ class Transition(Document):
     cluster_id: str
     cluster_name: str
     """The name that it had then."""
+    location_id: str | None = None
+    """Where the check is of a backup location as it works from the cluster; null = it is of the cluster itself."""
+    location_name: str | None = None
+    """The name that it had then."""
     check: str
     from_health: str
     to_health: str
