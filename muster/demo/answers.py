@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import NamedTuple
@@ -108,6 +109,8 @@ class ApiServer:
     """The bearer token that its clients have."""
     next_token: bytes = field(repr=False)
     """The one that follows at the next rotation; let in already, as two service-account tokens are."""
+    resources: Mapping[bytes, Callable[[float], bytes]] = field(default_factory=dict, repr=False)
+    """By path: the JSON that it has there at a moment (seconds since the epoch)."""
 
     def answer(self, request: Request, at_s: float) -> bytes:
         """The whole answer of a healthy server; `at_s` (seconds since the epoch) goes into `Date`."""
@@ -125,6 +128,8 @@ class ApiServer:
             return forbidden(path, at_s, _ANONYMOUS)
         if path == NAMESPACE_PATH:
             return render(200, JSON, _NAMESPACE % self.uid.encode(), at_s)
+        if (resource := self.resources.get(path)) is not None:
+            return render(200, JSON, resource(at_s), at_s)
         return not_found(at_s)
 
 

@@ -93,13 +93,14 @@ class SimulatedFleet:
         address: str | None = None,
         family_of: str | None = None,
         by_name: bool = False,
+        resources: Mapping[bytes, Callable[[float], bytes]] | None = None,
     ) -> SimulatedCluster:
         """Open one more cluster, at the next free address unless one is given.
 
         `family_of` names a cluster of which this is the other address family: same CA, UID, tokens, port and DNS name,
         for a resolver that knows its `dns_name` by both addresses, but with a behaviour of its own. `by_name` sends
-        clients to that name. Raises ValueError
-        for a bad or taken name and an unknown behaviour, OSError where the address can't be had.
+        clients to that name. `resources` are what its API server has. Raises ValueError for a bad or taken name and an
+        unknown behaviour, OSError where the address can't be had.
         """
         if name in self._sites or not _NAME.fullmatch(name):
             raise ValueError(f"{name!r}: a cluster's name is lower-case letters, digits and hyphens, and used once")
@@ -107,7 +108,7 @@ class SimulatedFleet:
         async with self._changing:
             address = address or self._take_address()
             await self._doors.set(address, behaviour.door)
-            site = self._new_site(name, address, behaviour, labels or {}, family_of)
+            site = self._new_site(name, address, behaviour, labels or {}, family_of, resources or {})
             site.cluster = replace(site.cluster, by_name=by_name)
             self._sites[name] = self._by_address[address] = site
         return site.cluster
@@ -169,7 +170,13 @@ class SimulatedFleet:
         return site
 
     def _new_site(
-        self, name: str, address: str, behaviour: Behaviour, labels: Mapping[str, str], family_of: str | None
+        self,
+        name: str,
+        address: str,
+        behaviour: Behaviour,
+        labels: Mapping[str, str],
+        family_of: str | None,
+        resources: Mapping[bytes, Callable[[float], bytes]],
     ) -> Site:
         twin = None if family_of is None else self._site(family_of)
         rng = random.Random(f"{self._seed}/{family_of or name}")  # noqa: S311 - simulated identities
@@ -184,6 +191,7 @@ class SimulatedFleet:
             dns_name=f"api.{family_of or name}.example",
             behaviour=behaviour,
             labels=labels,
+            resources=resources,
         )
         return Site(cluster, authority)
 

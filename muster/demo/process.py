@@ -23,13 +23,15 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from muster.demo import backups
 from muster.demo.dns import Trouble, name_server
 from muster.demo.dying import die_with
 from muster.demo.fleet import SimulatedFleet
@@ -97,7 +99,7 @@ class FleetControl:
             case Act.ROTATE:
                 await self._deliver(name)
             case Act.JOIN:
-                await self._fleet.add(name, labels=change.member.labels)
+                await self._fleet.add(name, labels=change.member.labels, resources=_resources(name))
                 self._fleet.write_static_source(self._source)
             case Act.LEAVE:
                 await self._fleet.remove(name)
@@ -122,7 +124,9 @@ async def _run(options: argparse.Namespace) -> None:
         control = FleetControl(fleet, source)
         plot = timeline(options.seed, options.clusters, options.dead)
         for member in plot.members:
-            await fleet.add(member.name, plot.initial[member.name], labels=member.labels)
+            await fleet.add(
+                member.name, plot.initial[member.name], labels=member.labels, resources=_resources(member.name)
+            )
         records = await _add_named(fleet) if options.clusters else {}
         for count, behaviour in options.group:
             for number in range(1, count + 1):
@@ -137,6 +141,10 @@ async def _run(options: argparse.Namespace) -> None:
             await _until_told_to_stop(control)
             if story is not None:
                 story.cancel()
+
+
+def _resources(name: str) -> dict[bytes, Callable[[float], bytes]]:
+    return {backups.VELERO_LIST: partial(backups.velero_answer, name)}
 
 
 async def _add_named(fleet: SimulatedFleet) -> dict[str, tuple[str, ...] | Trouble]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ class SimulatedCluster:
     """A name that its certificate is good for; no name server knows it but the demo's or a test's own."""
     behaviour: Behaviour
     labels: Mapping[str, str]
+    resources: Mapping[bytes, Callable[[float], bytes]] = field(default_factory=dict, repr=False)
+    """What its API server has beside itself, as `ApiServer.resources`."""
     by_name: bool = False
     """Whether its clients go by the name and not by the address."""
 
@@ -118,4 +120,4 @@ class Site:
 
 
 def _api_server(cluster: SimulatedCluster) -> ApiServer:
-    return ApiServer(cluster.uid, cluster.token.encode(), cluster.next_token.encode())
+    return ApiServer(cluster.uid, cluster.token.encode(), cluster.next_token.encode(), cluster.resources)
