@@ -1,0 +1,1 @@
+"""What client and receiver both speak: codecs and bounds, no sockets."""
