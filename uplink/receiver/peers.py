@@ -1,0 +1,70 @@
+"""Who is at the other end: from the certificate of its connection, asked anew on every request.
+
+A handshake is checked once, by OpenSSL, and connections are kept for hours: a certificate that was revoked or has ended
+since would go on working. So each request looks its certificate up. The cost is one statement by primary key; a cache
+was rejected, since revoking is for the moment in which somebody has a stolen key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from dataclasses import dataclass
+from uuid import UUID
+
+from aiohttp import web
+from cryptography import x509
+
+from uplink.receiver.storing import Store
+
+FORGOTTEN = "forgotten"
+"""Why a certificate ended: its installation has asked to be forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """An installation of an organisation, with the certificate by which we know."""
+
+    organisation: str
+    installation: UUID
+    certificate: x509.Certificate
+
+
+class NotKnown(Exception):  # noqa: N818 - what it is
+    """The request is nobody's. `status` is 401 where a (new) certificate would help, 403 where somebody has decided."""
+
+    def __init__(self, status: int, message: str, why: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.why = why
+        """One word, for logs; of a revoked certificate why it was."""
+
+
+class Peers:
+    """Asks the database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def of(self, request: web.Request, now: float) -> Peer:
+        """Raises `NotKnown`, `StoreError`."""
+        tls = request.get_extra_info("ssl_object")
+        der = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
+        if not der:
+            raise NotKnown(401, "A client certificate is needed here. Enrol first.", "none")
+        row = await self._store.db.fetchrow(self._store.sql["find_certificate"], hashlib.sha256(der).digest())
+        if row is None:
+            raise NotKnown(401, "This certificate is not in our books any more. Enrol again.", "unknown")
+        if row["revoked_why"] is not None:
+            raise NotKnown(403, "This certificate was revoked.", row["revoked_why"])
+        if row["ends_at"] <= now:
+            raise NotKnown(401, "This certificate has ended. Enrol again.", "expired")
+        return Peer(row["org_id"], row["installation_id"], x509.load_der_x509_certificate(der))
+
+    async def forgotten(self, request: web.Request) -> bool:
+        """Whether its certificate ended because it asked for it: asking again is no error."""
+        try:
+            await self.of(request, 0.0)
+        except NotKnown as error:
+            return error.why == FORGOTTEN
+        return False
