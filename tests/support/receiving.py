@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import ssl
 import tempfile
 import time
@@ -123,9 +124,10 @@ class Desk:
     async def ask(
         self, method: str, path: str, identity: Identity | None = None, *, body: bytes | None = None, **headers: str
     ) -> Answer:
+        data = None if body is None else io.BytesIO(body)
         async with (
             self.session(identity) as session,
-            session.request(method, path, data=body, headers=headers, allow_redirects=False) as response,
+            session.request(method, path, data=data, headers=headers, allow_redirects=False) as response,
         ):
             return Answer(response.status, await response.read(), response.headers)
 

@@ -48,11 +48,14 @@ class Receiver:
         clock = clock or HubClock()
         peers = Peers(store)
         self._batches = Batches(store, quota_bytes=settings.quota_mib * 1024**2, forwards=settings.forward is not None)
-        enrolments = Enrolments(store, authority, settings.lifetime_days)
+        enrolments = Enrolments(
+            store, authority, lifetime_days=settings.lifetime_days, ask_again_s=settings.ask_again_s
+        )
         self._front = Front(authority, settings.hosts, clock, settings.tls_files)
+        self.otlp = OtlpDoor(self._batches, peers, clock)
         routes = [
             *EstDoor(enrolments, peers, authority.bundle, clock).routes(),
-            *OtlpDoor(self._batches, peers, clock).routes(),
+            *self.otlp.routes(),
         ]
         self.server = ReceiverServer(routes, self._front, *settings.address, connections)
         self.retention = Retention(store, clock, settings.retention_days)

@@ -30,6 +30,9 @@ MAX_CONNECTIONS = 1024
 
 BACKLOG = 256
 
+SERVER = "muster-receiver"
+"""On every answer, in place of the releases of Python and aiohttp."""
+
 
 class Connections:
     """All connections of one server. `head_s` and `most` are seams: tests have smaller ones."""
@@ -123,6 +126,7 @@ class _Connection(web.RequestHandler):
         if status >= 500:
             self.log_exception("a request was not answered", exc_info=exc)
         response = web.Response(status=status, text="not understood\n" if status == 400 else "a defect\n")
+        response.headers["Server"] = SERVER
         response.force_close()
         return response
 

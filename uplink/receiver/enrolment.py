@@ -33,8 +33,8 @@ REPEAT_S: Final = 24 * 3600.0
 WAIT_DAYS: Final = 30
 """For how long a CSR may wait for approval."""
 
-ASK_AGAIN_S: Final = 60.0
-"""What a 202 tells the client to wait."""
+ASK_AGAIN_S: Final = 60
+"""What a 202 tells the client to wait, unless somebody chose otherwise."""
 
 MAX_CERTIFICATES: Final = 8
 """Of one installation that work at a time. Who has stolen one key can't lay in a store of them."""
@@ -61,8 +61,16 @@ class Refused(Exception):  # noqa: N818 - the protocol's word
 class Enrolments:
     """Both of them raise `Refused` and `StoreError`."""
 
-    def __init__(self, store: Store, authority: Authority, lifetime_days: int = LIFETIME_DAYS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        authority: Authority,
+        *,
+        lifetime_days: int = LIFETIME_DAYS,
+        ask_again_s: float = ASK_AGAIN_S,
+    ) -> None:
         self._store = store
+        self._ask_again_s = ask_again_s
         self._authority = authority
         self._lifetime_days = lifetime_days
 
@@ -94,7 +102,7 @@ class Enrolments:
             await self._take(tx, wish.installation, organisation, now)
             if row["needs_approval"] and not row["approved"]:
                 _log.info("enrolment waits for approval", organisation=organisation, activation=str(row["id"]))
-                return Waiting(ASK_AGAIN_S)
+                return Waiting(self._ask_again_s)
             return await self._answer(tx, wish, organisation, csr_sha256, now)
 
     async def renew(self, peer: Peer, csr: x509.CertificateSigningRequest, now: float) -> x509.Certificate:

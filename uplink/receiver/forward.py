@@ -58,7 +58,14 @@ class Forwarder:
     """`endpoint` is the backend's base URL. Raises `ValueError` if it is none."""
 
     def __init__(
-        self, store: Store, batches: Batches, endpoint: str, clock: Clock, *, max_waiting: int = MAX_WAITING
+        self,
+        store: Store,
+        batches: Batches,
+        endpoint: str,
+        clock: Clock,
+        *,
+        max_waiting: int = MAX_WAITING,
+        first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
         base = URL(endpoint)
         if base.scheme not in {"http", "https"} or not base.host or base.query_string or base.fragment:
@@ -68,10 +75,11 @@ class Forwarder:
         self._batches = batches
         self._clock = clock
         self._max_waiting = max_waiting
+        self._first_pause_s = first_pause_s
 
     async def run(self) -> NoReturn:
         """Send for ever. The backend being away, or the database, is waited for."""
-        pause_s, failures, away = FIRST_PAUSE_S, 0, False
+        pause_s, failures, away = self._first_pause_s, 0, False
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
             while True:
@@ -86,7 +94,7 @@ class Forwarder:
                 if answer.act in (Act.DONE, Act.DROP, Act.HALVE):
                     if away:
                         _log.info("forwarding goes on", backend=str(self._base.origin()))
-                    pause_s, failures, away = FIRST_PAUSE_S, 0, False
+                    pause_s, failures, away = self._first_pause_s, 0, False
                     continue
                 if not away:
                     _log.warning("forwarding is held up", backend=str(self._base.origin()), answer=answer.act.value)

@@ -60,8 +60,8 @@ class OtlpDoor:
         self._batches = batches
         self._peers = peers
         self._clock = clock
-        self._buckets = Buckets(BURST, EVERY_S)
-        self._busy = Busy.of(MAX_BUSY)
+        self.buckets = Buckets(BURST, EVERY_S)
+        self.busy = Busy.of(MAX_BUSY)
 
     def routes(self) -> list[web.RouteDef]:
         """What the server has to know."""
@@ -70,9 +70,9 @@ class OtlpDoor:
 
     async def _ingest(self, signal: Signal, request: web.Request) -> web.Response:
         peer = await self._peers.of(request, self._clock.now())
-        if wait_s := self._buckets.wait_s(peer.organisation, self._clock.now()):
+        if wait_s := self.buckets.wait_s(peer.organisation, self._clock.now()):
             raise OtlpRefused(429, Code.RESOURCE_EXHAUSTED, "too many batches of this organisation", wait_s)
-        with self._busy.one(peer.organisation) as admitted:
+        with self.busy.one(peer.organisation) as admitted:
             if not admitted:
                 raise OtlpRefused(429, Code.RESOURCE_EXHAUSTED, "too many batches at a time", BUSY_S)
             return await self._take(signal, peer, request)

@@ -206,7 +206,7 @@ DELETE FROM receiver_activations WHERE expires_at < to_timestamp($1) AND coalesc
 -- name: next_waiting
 -- The oldest batch that another backend is to have.
 SELECT installation_id, batch_id, signal, body FROM receiver_batches WHERE forward = 'waiting'
-ORDER BY received_at, batch_id LIMIT 1;
+ORDER BY ordinal LIMIT 1;
 
 -- name: forwarded
 -- It has been taken (NULL), or never will be ('dead').
@@ -217,7 +217,7 @@ UPDATE receiver_batches SET forward = $3 WHERE installation_id = $1 AND batch_id
 WITH buried AS (
     UPDATE receiver_batches b SET forward = 'dead'
     FROM (SELECT installation_id, batch_id FROM receiver_batches WHERE forward = 'waiting'
-          ORDER BY received_at DESC, batch_id DESC OFFSET $1) AS old
+          ORDER BY ordinal DESC OFFSET $1) AS old
     WHERE b.installation_id = old.installation_id AND b.batch_id = old.batch_id RETURNING 1
 )
 SELECT count(*) FROM buried;

@@ -10,7 +10,7 @@ from contextlib import suppress
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from uplink.receiver.connections import Connections
+from uplink.receiver.connections import SERVER, Connections
 from uplink.receiver.front import Front
 
 REQUEST_S = 40.0
@@ -20,7 +20,7 @@ GRACE_S = 0.75
 """For requests under way when the receiver ends."""
 STOP_S = 2.5
 
-HEADERS = {"Cache-Control": "no-store", "Server": "muster-receiver", "X-Content-Type-Options": "nosniff"}
+HEADERS = {"Cache-Control": "no-store", "Server": SERVER, "X-Content-Type-Options": "nosniff"}
 
 
 class ListenError(OSError):

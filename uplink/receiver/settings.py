@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from yarl import URL
 
 from store.owner import default_data_dir
+from uplink.receiver.enrolment import ASK_AGAIN_S
 from uplink.receiver.retention import RETENTION_DAYS
 from uplink.wire.bounds import LIFETIME_DAYS, MAX_LIFETIME_DAYS
 
@@ -55,6 +56,8 @@ class ReceiverSettings(BaseSettings):
     """A certificate of another CA for the listener, with its chain; clients need that CA as an anchor, too."""
     lifetime_days: Annotated[int, Field(ge=1, le=MAX_LIFETIME_DAYS)] = LIFETIME_DAYS
     retention_days: Annotated[int, Field(ge=1, le=3650)] = RETENTION_DAYS
+    ask_again_s: Annotated[int, Field(ge=1, le=86_400)] = ASK_AGAIN_S
+    """How long a client is told to wait that nobody has approved yet."""
     quota_mib: Annotated[int, Field(ge=1, le=1024 * 1024)] = 2048
     """Of one organisation, compressed."""
     forward: str | None = None

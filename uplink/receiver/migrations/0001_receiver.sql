@@ -49,6 +49,7 @@ CREATE INDEX receiver_certificates_installation ON receiver_certificates (instal
 CREATE TABLE receiver_batches (
     installation_id uuid NOT NULL REFERENCES receiver_installations (id),
     batch_id        uuid NOT NULL,
+    ordinal         bigint GENERATED ALWAYS AS IDENTITY,   -- the order in which they came
     org_id          text NOT NULL,
     signal          text NOT NULL,
     received_at     timestamptz NOT NULL,
@@ -58,7 +59,7 @@ CREATE TABLE receiver_batches (
     PRIMARY KEY (installation_id, batch_id)
 );
 CREATE INDEX receiver_batches_received ON receiver_batches (received_at);
-CREATE INDEX receiver_batches_waiting ON receiver_batches (received_at) WHERE forward = 'waiting';
+CREATE INDEX receiver_batches_waiting ON receiver_batches (ordinal) WHERE forward = 'waiting';
 
 CREATE TABLE receiver_clusters (
     installation_id uuid NOT NULL REFERENCES receiver_installations (id),
