@@ -22,9 +22,11 @@ from muster.cli import (
     login,
     pause,
     probe,
+    receiver,
     run,
     status,
     support,
+    telemetry,
     token,
     validate,
     version,
@@ -79,8 +81,12 @@ app.add_typer(
     locations.app, name="locations", help=locations.HELP, short_help="Backup locations: list, create, assign, delete."
 )
 app.add_typer(token.app, name="token", help=token.HELP, short_help="API tokens: create, list, revoke.")
+app.add_typer(
+    telemetry.app, name="telemetry", help=telemetry.HELP, short_help="What may leave: preview, on, off, audit."
+)
 app.add_typer(config.app, name="config", help=config.HELP, short_help="The settings: check, show, begin a file.")
 app.add_typer(db.app, name="db", help=db.HELP, short_help="The service's database: dump, restore, migrate, psql.")
+app.add_typer(receiver.app, name="receiver", help=receiver.HELP, short_help="Receive telemetry: EST and OTLP.")
 app.add_typer(doctor.app, name="doctor", help=doctor.HELP, short_help="Examine what does not work.")
 app.command("support-bundle", help=support.HELP, short_help="Collect what somebody else needs to help.")(
     support.support_bundle

@@ -16,6 +16,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "Do something about a cluster": ("validate", "pause", "resume"),
         "Look after backup locations": ("locations",),
         "Run the service": ("demo", "run", "config", "doctor", "log-level", "db", "support-bundle"),
+        "Be one's own vendor": ("receiver",),
+        "Decide what may leave": ("telemetry",),
         "Let people and programs in": ("login", "token", "audit"),
     }
 )

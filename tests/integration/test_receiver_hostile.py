@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import ssl
+import tempfile
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -75,10 +76,10 @@ async def test_a_certificate_that_our_ca_signed_but_that_is_not_in_the_books_is_
 async def test_a_servers_certificate_is_no_client(desk: Desk) -> None:
     pem = desk.authority.sign_server(["localhost"], desk.clock.now())
     context = desk.trust()
-    path = Path(f"/proc/self/fd/{(descriptor := __import__('os').memfd_create('server'))}")
-    path.write_bytes(pem)
-    context.load_cert_chain(path)
-    __import__("os").close(descriptor)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pem)
+        file.flush()
+        context.load_cert_chain(file.name)
     async with aiohttp.ClientSession(desk.url, connector=aiohttp.TCPConnector(ssl=context)) as session:
         with pytest.raises(aiohttp.ClientError):
             await session.post(Signal.LOGS.path, data=b"", headers={"Content-Type": CONTENT_TYPE})
@@ -127,7 +128,7 @@ async def test_a_session_cant_be_resumed(desk: Desk) -> None:
 
 async def test_old_tls_is_refused(desk: Desk) -> None:
     context = desk.trust()
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await asyncio.open_connection("127.0.0.1", desk.port, ssl=context, server_hostname="localhost")

@@ -91,7 +91,7 @@ async def test_the_view_has_clusters_health_over_time_and_the_last_logs(desk: De
     view = await show_org(desk.store, "acme", now)
     assert view is not None
     assert {(each.uid, each.health) for each in view.clusters} == {("uid-1", "Healthy"), ("uid-2", "Healthy")}
-    assert view.clusters[0].attributes == {"driver": "gardener"}
+    assert view.clusters[0].attributes["driver"] == "gardener"
     assert [each.health for each in view.changes if each.uid == "uid-1"] == ["Healthy", "Unreachable", "Healthy"]
     (log,) = view.logs
     assert (log.event, log.severity, log.attributes) == ("cluster.unreachable", "WARN", {"reason": "ConnectTimeout"})

@@ -74,12 +74,17 @@ class Authority:
         """A new one, in files. Raises `KeyFileError`, also where there is one already."""
         if (directory / KEY_FILE).exists():
             raise KeyFileError(0, f"{directory} has a CA already. Another would make every client a stranger")
+        made = cls.new(name, now)
+        made.save(directory)
+        return made
+
+    @classmethod
+    def new(cls, name: str, now: float) -> Authority:
+        """A new one, in memory only."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         root = _ca(subject, key, subject, key, now)
-        made = cls(key, root, (root,))
-        made.save(directory)
-        return made
+        return cls(key, root, (root,))
 
     def rolled(self, directory: Path, now: float) -> Authority:
         """A new key under the same name (RFC 4210 section 4.4, RFC 7030 section 4.1.3). Raises `KeyFileError`.

@@ -93,10 +93,9 @@ def _of_metrics(request: ExportMetricsServiceRequest, now: float) -> Facts:
                     continue
                 for point in metric.gauge.data_points:
                     attributes = _attributes(point.attributes)
-                    uid = attributes.pop(names.CLUSTER_UID, None) or of_resource.get(names.CLUSTER_UID)
-                    if not isinstance(uid, str):
+                    uid = _cluster({**of_resource, **attributes})
+                    if uid is None:
                         continue
-                    uid = uid[:MAX_UID_CHARS]
                     if metric.name == names.CLUSTER_INFO:
                         clusters[uid] = attributes
                         continue
@@ -108,6 +107,14 @@ def _of_metrics(request: ExportMetricsServiceRequest, now: float) -> Facts:
         health=[{"uid": uid, "at": at, "health": word} for (uid, at), word in sorted(health.items())],
         items=points,
     )
+
+
+def _cluster(attributes: dict[str, Any]) -> str | None:
+    """By Muster's number where there is one: the UID may be learnt later, and it is the same cluster before."""
+    for name in (names.CLUSTER_ID, names.CLUSTER_UID):
+        if isinstance(found := attributes.get(name), str) and found:
+            return found[:MAX_UID_CHARS]
+    return None
 
 
 def _resources(request: Request) -> list[Resource]:

@@ -24,10 +24,10 @@ def read_private(path: Path) -> bytes:
     """
     _check_directory(path.parent)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would hang
     except OSError as error:
         raise _refused(path, error.strerror or "can't be opened", "Give us back the file") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             raise _refused(path, "is no regular file of ours", "Put a file of our own user there")
@@ -36,7 +36,9 @@ def read_private(path: Path) -> bytes:
             raise _refused(
                 path, f"has mode {mode:04o}", f"Others may have read it: replace the key, or chmod 600 {path}"
             )
-        return file.read(MAX_BYTES)
+        return os.read(descriptor, MAX_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -166,6 +166,10 @@ DELETE FROM receiver_health WHERE installation_id = $1;
 -- The same of its log records.
 DELETE FROM receiver_logs WHERE installation_id = $1;
 
+-- name: installations_of
+-- Of the organisation $1.
+SELECT id FROM receiver_installations WHERE org_id = $1 ORDER BY id;
+
 -- name: retire_batches
 -- At most $2 of those received before $1; gives how many there were.
 WITH old AS (

@@ -13,6 +13,8 @@ DICTIONARY = "uplink.dictionary.version"
 
 CLUSTER_UID = "k8s.cluster.uid"
 """Attribute of a data point or a resource: the UID of the namespace kube-system, as in OpenTelemetry's conventions."""
+CLUSTER_ID = "muster.cluster.id"
+"""Attribute likewise: the cluster as Muster numbers it. Present where the UID can't be read yet."""
 CLUSTER_INFO = "uplink.cluster.info"
 """Gauge, always 1: a cluster and what it is, in attributes. On change, and daily."""
 CLUSTER_HEALTH = "uplink.cluster.health"
