@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.support.azurite",
     "tests.support.collecting",
     "tests.support.postgres",
+    "tests.support.receiving",
     "tests.support.runtime",
     "tests.support.servers",
     "tests.support.loops",

@@ -19,13 +19,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.support.receiving import Desk, Identity, basic, make_csr, new_key, receiving
 from uplink.receiver.enrolment import MAX_CERTIFICATES
 from uplink.receiver.revoking import revoke
-from uplink.wire import est
+from uplink.wire import est, names
 from uplink.wire.identity import installation_of, organisation_of
 
 
 @pytest.fixture
-async def desk(database_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with receiving(database_url, tmp_path / "receiver") as desk:
+async def desk(receiver_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
+    async with receiving(receiver_url, tmp_path / "receiver") as desk:
         yield desk
 
 
@@ -259,16 +259,30 @@ async def test_enrolments_of_one_address_are_bounded(desk: Desk) -> None:
 
 
 async def test_after_a_roll_over_old_clients_still_get_in_and_can_check_the_new_ca(
-    database_url: str, tmp_path: Path
+    receiver_url: str, tmp_path: Path
 ) -> None:
     directory = tmp_path / "receiver"
-    async with receiving(database_url, directory) as before:
+    async with receiving(receiver_url, directory) as before:
         identity = await before.enrol()
         rolled = before.authority.rolled(directory / "authority", before.clock.now())
         assert len(rolled.bundle) == 4
-    async with receiving(database_url, directory) as after:
+    async with receiving(receiver_url, directory) as after:
         assert after.authority.issuer == rolled.issuer
         after.authority = before.authority  # trust only what the client knew
         answer = await after.ask("GET", est.CACERTS, identity)
         assert est.decode_certificates(answer.body) != list(before.authority.bundle)
         assert (await after.send(identity, b"")).status == 200
+
+
+@pytest.mark.parametrize("why", ["revoked", "forgotten"])
+async def test_a_used_token_doesnt_bring_back_what_was_revoked_or_forgotten(desk: Desk, why: str) -> None:
+    token, key, installation = await desk.token(), new_key(), uuid4()
+    csr = make_csr(key, installation)
+    answer = await desk.enrol_raw(csr, token)
+    identity = Identity("acme", installation, key, est.decode_certificates(answer.body)[0])
+    if why == "revoked":
+        await revoke(desk.store, str(installation), desk.clock.now())
+    else:
+        assert (await desk.ask("DELETE", names.FORGET_PATH, identity)).status == 204
+    assert (await desk.enrol_raw(csr, token)).status == 403
+    assert (await desk.enrol_raw(make_csr(new_key(), installation), token)).status == 401

@@ -56,8 +56,8 @@ async def backend() -> AsyncIterator[Backend]:
 
 
 @asynccontextmanager
-async def forwarding(database_url: str, directory: Path, backend: str, **more: Any) -> AsyncIterator[Desk]:
-    async with receiving(database_url, directory, forward=backend, **more) as desk:
+async def forwarding(receiver_url: str, directory: Path, backend: str, **more: Any) -> AsyncIterator[Desk]:
+    async with receiving(receiver_url, directory, forward=backend, **more) as desk:
         yield desk
 
 
@@ -95,9 +95,9 @@ def bodies(backend: Backend) -> list[str]:
 
 
 async def test_batches_go_on_in_order_with_the_organisation_that_the_certificate_says(
-    database_url: str, tmp_path: Path, backend: Backend
+    receiver_url: str, tmp_path: Path, backend: Backend
 ) -> None:
-    async with forwarding(database_url, tmp_path / "r", backend.url) as desk:
+    async with forwarding(receiver_url, tmp_path / "r", backend.url) as desk:
         identity = await desk.enrol("acme")
         await send(desk, identity, "1", "2", "3")
         await counted(desk, FORWARDED, 3)
@@ -110,7 +110,7 @@ async def test_batches_go_on_in_order_with_the_organisation_that_the_certificate
 
 
 async def test_a_backend_that_is_away_or_no_backend_loses_nothing(
-    database_url: str, tmp_path: Path, backend: Backend
+    receiver_url: str, tmp_path: Path, backend: Backend
 ) -> None:
     backend.moods = [
         lambda: web.Response(status=503),
@@ -118,7 +118,7 @@ async def test_a_backend_that_is_away_or_no_backend_loses_nothing(
         lambda: web.Response(text="<html>", content_type="text/html"),
         lambda: web.Response(status=400, text="<html>", content_type="text/html"),
     ]
-    async with receiving(database_url, tmp_path / "r") as desk:
+    async with receiving(receiver_url, tmp_path / "r") as desk:
         identity = await desk.enrol()
         batches = Batches(desk.store, forwards=True)
         await take(desk, batches, identity, "12")
@@ -129,10 +129,10 @@ async def test_a_backend_that_is_away_or_no_backend_loses_nothing(
 
 
 async def test_a_batch_on_which_the_backend_fails_again_and_again_lets_the_next_ones_pass(
-    database_url: str, tmp_path: Path, backend: Backend
+    receiver_url: str, tmp_path: Path, backend: Backend
 ) -> None:
     backend.moods = [lambda: web.Response(status=500, text="oops")] * POISON
-    async with receiving(database_url, tmp_path / "r") as desk:
+    async with receiving(receiver_url, tmp_path / "r") as desk:
         identity = await desk.enrol()
         batches = Batches(desk.store, forwards=True)
         await take(desk, batches, identity, "12")
@@ -142,20 +142,20 @@ async def test_a_batch_on_which_the_backend_fails_again_and_again_lets_the_next_
         assert (await counts(desk.store))[DEAD_LETTERS] == 1
 
 
-async def test_what_waits_survives_a_restart(database_url: str, tmp_path: Path, backend: Backend) -> None:
-    async with forwarding(database_url, tmp_path / "r", "http://127.0.0.1:9") as desk:
+async def test_what_waits_survives_a_restart(receiver_url: str, tmp_path: Path, backend: Backend) -> None:
+    async with forwarding(receiver_url, tmp_path / "r", "http://127.0.0.1:9") as desk:
         await send(desk, await desk.enrol(), "1")
     assert backend.took == []
-    async with forwarding(database_url, tmp_path / "r", backend.url) as desk:
+    async with forwarding(receiver_url, tmp_path / "r", backend.url) as desk:
         await counted(desk, FORWARDED, 1)
     assert bodies(backend) == ["1"]
 
 
 async def test_what_the_backend_refuses_for_good_is_a_dead_letter_and_stays_in_the_store(
-    database_url: str, tmp_path: Path, backend: Backend
+    receiver_url: str, tmp_path: Path, backend: Backend
 ) -> None:
     backend.moods = [lambda: web.Response(status=400, body=b"", content_type=CONTENT_TYPE)]
-    async with forwarding(database_url, tmp_path / "r", backend.url) as desk:
+    async with forwarding(receiver_url, tmp_path / "r", backend.url) as desk:
         await send(desk, await desk.enrol(), "1", "2")
         await counted(desk, FORWARDED, 1)
         assert (await counts(desk.store))[DEAD_LETTERS] == 1
@@ -165,9 +165,9 @@ async def test_what_the_backend_refuses_for_good_is_a_dead_letter_and_stays_in_t
 
 
 async def test_the_queue_is_bounded_and_its_oldest_are_counted_as_dead(
-    database_url: str, tmp_path: Path, backend: Backend
+    receiver_url: str, tmp_path: Path, backend: Backend
 ) -> None:
-    async with receiving(database_url, tmp_path / "r") as desk:
+    async with receiving(receiver_url, tmp_path / "r") as desk:
         identity = await desk.enrol()
         batches = Batches(desk.store, forwards=True)
         await take(desk, batches, identity, "12345")

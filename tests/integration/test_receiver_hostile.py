@@ -30,9 +30,9 @@ HEAD_S = 0.4
 
 
 @pytest.fixture
-async def desk(database_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(receiver_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
     connections = Connections(head_s=HEAD_S, idle_s=1.0, most=20)
-    async with receiving(database_url, tmp_path / "receiver", connections=connections) as desk:
+    async with receiving(receiver_url, tmp_path / "receiver", connections=connections) as desk:
         yield desk
 
 
@@ -110,6 +110,28 @@ async def test_a_certificate_that_ends_during_a_kept_connection_ends_it(desk: De
         assert b"connection: close" in answer.lower()
         await asyncio.wait_for(reader.read(), 5)
         assert reader.at_eof()
+
+
+@pytest.mark.parametrize("end", ["revoked", "forgotten"])
+async def test_a_body_that_is_on_its_way_when_its_sender_is_ended_is_not_stored(desk: Desk, end: str) -> None:
+    identity = await desk.enrol()
+    raw = logs("late").SerializeToString()
+    head = (
+        f"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: {CONTENT_TYPE}\r\n"
+        f"Content-Length: {len(raw)}\r\n\r\n"
+    )
+    async with connection(desk, identity) as (reader, writer):
+        writer.write(head.encode() + raw[:-1])
+        await writer.drain()
+        await asyncio.sleep(0.1)  # it is known by now, and waits for the rest
+        if end == "revoked":
+            await revoke(desk.store, "acme", desk.clock.now())
+        else:
+            assert (await desk.ask("DELETE", names.FORGET_PATH, identity)).status == 204
+        writer.write(raw[-1:])
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403")
+    for table in ("batches", "logs"):
+        assert await desk.store.db.fetchval(f"SELECT count(*) FROM receiver_{table}") == 0
 
 
 async def test_a_session_cant_be_resumed(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -22,8 +23,8 @@ from uplink.wire.verdicts import Act, verdict
 
 
 @pytest.fixture
-async def desk(database_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with receiving(database_url, tmp_path / "receiver", quota_mib=1) as desk:
+async def desk(receiver_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
+    async with receiving(receiver_url, tmp_path / "receiver", quota_mib=1) as desk:
         yield desk
 
 
@@ -152,6 +153,24 @@ async def test_forgetting_is_authenticated_complete_and_can_be_repeated(desk: De
     assert view.stored_bytes == kept
 
 
+async def test_batches_and_forgetting_at_the_same_time_leave_nothing_and_lock_nobody(desk: Desk) -> None:
+    identity = await desk.enrol()
+
+    async def send() -> int:
+        return (await desk.send(identity, metrics({"uid-1": "Healthy"}).SerializeToString(), batch=uuid4())).status
+
+    async def forget() -> int:
+        await asyncio.sleep(0.05)
+        return (await desk.ask("DELETE", names.FORGET_PATH, identity)).status
+
+    statuses = await asyncio.gather(*(send() for _ in range(8)), forget(), *(send() for _ in range(8)))
+    assert set(statuses) <= {200, 204, 403, 429}
+    assert (await desk.ask("DELETE", names.FORGET_PATH, identity)).status == 204
+    for table in ("batches", "clusters", "health", "logs"):
+        assert await desk.store.db.fetchval(rows(desk, table)) == 0, table
+    assert await desk.store.db.fetchval("SELECT stored_bytes FROM receiver_orgs") == 0
+
+
 async def test_a_revoked_installation_cant_ask_to_be_forgotten(desk: Desk) -> None:
     identity = await desk.enrol()
     await desk.send(identity, logs("x").SerializeToString(), Signal.LOGS)
@@ -175,7 +194,10 @@ async def test_retention_takes_what_is_old_and_gives_its_room_back(desk: Desk) -
 async def test_without_its_database_it_says_later_and_in_protobuf(desk: Desk) -> None:
     identity = await desk.enrol()
     await desk.store.db.execute("ALTER TABLE receiver_certificates RENAME TO away")
-    answer = await desk.send(identity, b"")
+    try:
+        answer = await desk.send(identity, b"")
+    finally:
+        await desk.store.db.execute("ALTER TABLE away RENAME TO receiver_certificates")
     assert answer.status == 503
     assert answer.headers["Content-Type"] == CONTENT_TYPE
     assert int(answer.headers["Retry-After"]) == 10

@@ -27,8 +27,8 @@ TIMEOUT_S = 20
 
 
 @pytest.fixture
-async def desk(database_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with receiving(database_url, tmp_path / "receiver", ask_again_s=1) as desk:
+async def desk(receiver_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
+    async with receiving(receiver_url, tmp_path / "receiver", ask_again_s=1) as desk:
         (tmp_path / "ca.pem").write_bytes(desk.authority.issuer.public_bytes(Encoding.PEM))
         yield desk
 

@@ -29,6 +29,8 @@ class Stored(StrEnum):
     """Nothing to keep: a probe."""
     OTHER = "other"
     """Something else was there under this id."""
+    REVOKED = "revoked"
+    """The sender's certificate has ended while the body came."""
     FULL = "full"
     """The organisation's quota is used up."""
 
@@ -49,9 +51,20 @@ class Batches:
         """Set when there is something to forward; who waits for it clears it."""
 
     async def take(
-        self, organisation: str, installation: UUID, batch_id: UUID, signal: Signal, raw: bytes, now: float
+        self,
+        organisation: str,
+        installation: UUID,
+        batch_id: UUID,
+        signal: Signal,
+        raw: bytes,
+        now: float,
+        *,
+        certificate: bytes | None = None,
     ) -> Stored:
-        """Keep it, or say why not. Raises `WireError` for what can't be read, `StoreError`."""
+        """Keep it, or say why not. Raises `WireError` for what can't be read, `StoreError`.
+
+        `certificate` is the hash of the sender's: held while it is written, so that nothing comes after a `forget`.
+        """
         request = parse(signal, raw)
         facts = read_facts(request, now)
         if not facts.items:
@@ -61,6 +74,8 @@ class Batches:
         sha256 = hashlib.sha256(raw).digest()
         try:
             async with self._store.db.transaction() as tx:
+                if certificate and not await tx.fetchval(self._store.sql["hold_certificate"], certificate):
+                    return Stored.REVOKED
                 if not await self._add(tx, organisation, installation, batch_id, signal, now, sha256, body):
                     before = await tx.fetchval(self._store.sql["find_batch"], installation, batch_id)
                     return Stored.REPEATED if before == sha256 else Stored.OTHER
@@ -105,8 +120,7 @@ class Batches:
         sql = self._store.sql
         async with self._store.db.transaction() as tx:
             await tx.execute(sql["lock_installation"], installation)  # no certificate is added meanwhile
+            await tx.execute(sql["revoke_installation"], installation, now, why)  # waits for batches under way
             for name in ("forget_clusters", "forget_health", "forget_logs"):
                 await tx.execute(sql[name], installation)
-            batches = int(await tx.fetchval(sql["forget_batches"], installation))
-            await tx.execute(sql["revoke_installation"], installation, now, why)
-        return batches
+            return int(await tx.fetchval(sql["forget_batches"], installation))

@@ -129,8 +129,11 @@ class Enrolments:
         self, tx: Session, wish: Wish, organisation: str, csr_sha256: bytes, now: float
     ) -> x509.Certificate:
         sql = self._store.sql
-        if (der := await tx.fetchval(sql["answered"], wish.installation, csr_sha256, now)) is not None:
-            return x509.load_der_x509_certificate(der)
+        before = await tx.fetchrow(sql["answered"], wish.installation, csr_sha256, now)
+        if before is not None and not before["works"]:
+            raise Refused(403, "The certificate for this CSR was revoked, or has ended.")
+        if before is not None:
+            return x509.load_der_x509_certificate(before["der"])
         if await tx.fetchval(sql["count_certificates"], wish.installation, now) >= MAX_CERTIFICATES:
             raise Refused(
                 429, f"The installation has {MAX_CERTIFICATES} certificates that work. Wait for one to end.", FULL_S

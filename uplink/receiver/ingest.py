@@ -81,7 +81,11 @@ class OtlpDoor:
         batch_id = _batch_id(request)
         raw = await _raw(request)
         now = self._clock.now()
-        stored = await self._batches.take(peer.organisation, peer.installation, batch_id, signal, raw, now)
+        stored = await self._batches.take(
+            peer.organisation, peer.installation, batch_id, signal, raw, now, certificate=peer.sha256
+        )
+        if stored is Stored.REVOKED:
+            raise NotKnown(403, "This certificate was revoked.", stored.value)
         if stored is Stored.OTHER:
             raise OtlpRefused(409, Code.ALREADY_EXISTS, f"another batch has this {names.BATCH_ID}")
         if stored is Stored.FULL:

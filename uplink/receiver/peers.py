@@ -28,6 +28,8 @@ class Peer:
     organisation: str
     installation: UUID
     certificate: x509.Certificate
+    sha256: bytes
+    """Of the certificate: how the books know it."""
 
 
 class NotKnown(Exception):  # noqa: N818 - what it is
@@ -52,14 +54,15 @@ class Peers:
         der = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
         if not der:
             raise NotKnown(401, "A client certificate is needed here. Enrol first.", "none")
-        row = await self._store.db.fetchrow(self._store.sql["find_certificate"], hashlib.sha256(der).digest())
+        sha256 = hashlib.sha256(der).digest()
+        row = await self._store.db.fetchrow(self._store.sql["find_certificate"], sha256)
         if row is None:
             raise NotKnown(401, "This certificate is not in our books any more. Enrol again.", "unknown")
         if row["revoked_why"] is not None:
             raise NotKnown(403, "This certificate was revoked.", row["revoked_why"])
         if row["ends_at"] <= now:
             raise NotKnown(401, "This certificate has ended. Enrol again.", "expired")
-        return Peer(row["org_id"], row["installation_id"], x509.load_der_x509_certificate(der))
+        return Peer(row["org_id"], row["installation_id"], x509.load_der_x509_certificate(der), sha256)
 
     async def forgotten(self, request: web.Request) -> bool:
         """Whether its certificate ended because it asked for it: asking again is no error."""

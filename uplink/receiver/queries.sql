@@ -44,8 +44,12 @@ UPDATE receiver_activations SET revoked_at = coalesce(revoked_at, to_timestamp($
 INSERT INTO receiver_installations (id, org_id, created_at) VALUES ($1, $2, to_timestamp($3)) ON CONFLICT DO NOTHING;
 
 -- name: lock_installation
--- Whose it is. Who adds a certificate waits for who is adding one.
-SELECT org_id FROM receiver_installations WHERE id = $1 FOR UPDATE;
+-- Whose it is. Who adds a certificate waits for who is adding or ending one; who brings a batch does not.
+SELECT org_id FROM receiver_installations WHERE id = $1 FOR NO KEY UPDATE;
+
+-- name: hold_certificate
+-- A row if the one with this hash ($1) works, which then stays so until the end of this transaction.
+SELECT true FROM receiver_certificates WHERE sha256 = $1 AND revoked_at IS NULL FOR SHARE;
 
 -- name: save_certificate
 -- One that was just signed.
@@ -59,10 +63,9 @@ SELECT org_id, installation_id, extract(epoch FROM ends_at)::float8 AS ends_at, 
 FROM receiver_certificates WHERE sha256 = $1;
 
 -- name: answered
--- The certificate that this very CSR ($2) of installation $1 has got and that works at $3.
-SELECT der FROM receiver_certificates
-WHERE installation_id = $1 AND csr_sha256 = $2 AND revoked_at IS NULL AND ends_at > to_timestamp($3)
-ORDER BY ends_at DESC LIMIT 1;
+-- The certificate that this very CSR ($2) of installation $1 has got, and whether it works at $3.
+SELECT der, revoked_at IS NULL AND ends_at > to_timestamp($3) AS works FROM receiver_certificates
+WHERE installation_id = $1 AND csr_sha256 = $2 ORDER BY issued_at DESC LIMIT 1;
 
 -- name: count_certificates
 -- How many of the installation $1 work at $2.
