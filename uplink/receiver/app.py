@@ -51,13 +51,13 @@ class Receiver:
         enrolments = Enrolments(
             store, authority, lifetime_days=settings.lifetime_days, ask_again_s=settings.ask_again_s
         )
-        self._front = Front(authority, settings.hosts, clock, settings.tls_files)
+        self.front = Front(authority, settings.hosts, clock, settings.tls_files)
         self.otlp = OtlpDoor(self._batches, peers, clock)
         routes = [
             *EstDoor(enrolments, peers, authority.bundle, clock).routes(),
             *self.otlp.routes(),
         ]
-        self.server = ReceiverServer(routes, self._front, *settings.address, connections)
+        self.server = ReceiverServer(routes, self.front, *settings.address, connections)
         self.retention = Retention(store, clock, settings.retention_days)
         self._forwarder = None if settings.forward is None else Forwarder(store, self._batches, settings.forward, clock)
 
@@ -68,7 +68,7 @@ class Receiver:
         try:
             async with asyncio.TaskGroup() as tasks:
                 kept = [
-                    tasks.create_task(self._front.run(), name="receiver-certificate"),
+                    tasks.create_task(self.front.run(), name="receiver-certificate"),
                     tasks.create_task(self.retention.run(), name="receiver-retention"),
                 ]
                 if self._forwarder is not None:
