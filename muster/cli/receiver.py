@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
+from muster.cli import receiver_token
 from muster.cli.exits import Exit, fail
 from muster.cli.options import Output, OutputOption
+from muster.cli.receiver_asking import DataDirOption, ask, plain, settings_of
 
 if TYPE_CHECKING:
-    from uplink.receiver.settings import ReceiverSettings
     from uplink.receiver.storing import Store
-
-T = TypeVar("T")
 
 HELP = """Receive telemetry: a CA that enrols by EST, and OTLP over mTLS, in one small server.
 
@@ -57,32 +53,6 @@ Examples:
   muster receiver run
   muster receiver run --listen 0.0.0.0:8646 --host telemetry.example
   muster receiver run --forward http://collector:4318 --retention-days 30
-"""
-
-CREATE_HELP = """Make an activation token: one installation of the organisation gets its first certificate for it.
-
-It works once, and says whose the installation is: nothing that the installation says does.
-
-\b
-Examples:
-  muster receiver token create acme
-  muster receiver token create acme --expires 2h --approval
-  muster receiver token create acme --save acme.token
-"""
-
-LIST_HELP = """List activation tokens, newest first, without their secrets.
-
-\b
-Examples:
-  muster receiver token list
-  muster receiver token list acme -o json
-"""
-
-REVOKE_ONE_HELP = """Make a token useless. What enrolled with it keeps its certificate: see `muster receiver revoke`.
-
-\b
-Examples:
-  muster receiver token revoke 2f6c7a1e-0d4b-4c8e-9a55-0d9d8f1b7c11
 """
 
 SHOW_HELP = """What was received of an organisation: installations, clusters, health over time, last logs.
@@ -127,13 +97,10 @@ Examples:
   muster receiver import acme.otlp.jsonl --org acme --key-sha256 5f0c…
 """
 
-DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", metavar="DIR", help="Of the CA, and of the embedded database.")
-]
-
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-tokens = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(tokens, name="token", help="Activation tokens.", short_help="Activation tokens: create, list, revoke.")
+app.add_typer(
+    receiver_token.app, name="token", help="Activation tokens.", short_help="Activation tokens: create, list, revoke."
+)
 
 
 @app.command(help=INIT_HELP, short_help="Make the CA, or roll it over.")
@@ -146,7 +113,7 @@ def init(
     from uplink.receiver.authority import CERTIFICATES_FILE, Authority  # noqa: PLC0415 - not for `--help`
     from uplink.receiver.keyfile import KeyFileError  # noqa: PLC0415
 
-    directory = _settings(data_dir=data_dir).authority_dir
+    directory = settings_of(data_dir=data_dir).authority_dir
     if not 0 < len(name) <= 64:
         fail(Exit.USAGE, "--name has to have 1 to 64 characters")
     try:
@@ -193,7 +160,7 @@ def run(
     ] = None,
 ) -> None:
     """See `RUN_HELP`."""
-    settings = _settings(
+    settings = settings_of(
         data_dir=data_dir,
         listen=listen,
         hosts=host,
@@ -222,88 +189,6 @@ def run(
         fail(Exit.USAGE, str(error))
 
 
-@tokens.command("create", help=CREATE_HELP, short_help="Make a token; its secret is shown once.")
-def create(
-    organisation: Annotated[str, typer.Argument(metavar="ORG", help="Whose the installation is.")],
-    expires: Annotated[str, typer.Option("--expires", metavar="SPAN", help="When it ends, at most 30d.")] = "1d",
-    approval: Annotated[bool, typer.Option("--approval", help="Somebody has to approve the enrolment.")] = False,
-    installation: Annotated[
-        UUID | None, typer.Option("--installation", metavar="UUID", help="Only for this installation.")
-    ] = None,
-    save: Annotated[
-        Path | None, typer.Option("--save", metavar="FILE", help="Write the secret to a new file of mode 600.")
-    ] = None,
-    data_dir: DataDirOption = None,
-) -> None:
-    """See `CREATE_HELP`."""
-    from muster.cli.times import seconds  # noqa: PLC0415 - not for `--help`
-    from uplink.receiver.activations import Activations, TooManyTokens  # noqa: PLC0415
-
-    try:
-        lifetime_s = seconds(expires)
-    except ValueError as error:
-        fail(Exit.USAGE, f"--expires: {error}")
-    if lifetime_s > 30 * 86_400:
-        fail(Exit.USAGE, "--expires: an activation token lives for 30 days at most")
-    descriptor = None if save is None else _new_file(save)
-
-    async def work(store: Store) -> str:
-        _, secret = await Activations(store).create(
-            organisation, time.time(), lifetime_s, needs_approval=approval, installation=installation
-        )
-        return secret
-
-    try:
-        secret = _ask(work, data_dir)
-    except BaseException as error:
-        if save is not None:
-            save.unlink(missing_ok=True)
-        if isinstance(error, TooManyTokens):
-            fail(Exit.USAGE, f"{organisation} has too many tokens that can be used. Revoke some.")
-        raise
-    if descriptor is not None:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{secret}\n")
-        print(f"The token for {organisation} is in {save}.", file=sys.stderr)
-        return
-    print(f"The token for {organisation}, shown only now:", file=sys.stderr)
-    print(secret)
-
-
-@tokens.command("list", help=LIST_HELP, short_help="List tokens, without their secrets.")
-def list_(
-    organisation: Annotated[str | None, typer.Argument(metavar="[ORG]", help="Only of this one.")] = None,
-    output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-) -> None:
-    """See `LIST_HELP`."""
-    from uplink.receiver.activations import Activations  # noqa: PLC0415 - not for `--help`
-
-    found = _ask(lambda store: Activations(store).list(organisation), data_dir)
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    from muster.cli.render import output as out  # noqa: PLC0415
-    from muster.cli.render.receiver import activations_table  # noqa: PLC0415
-
-    if output.is_data:
-        now = time.time()
-        out.data({"tokens": [{**_plain(asdict(each)), "state": each.state(now)} for each in found]}, output)
-        return
-    out.show(activations_table(found, datetime.now(UTC)), out.console())
-
-
-@tokens.command("revoke", help=REVOKE_ONE_HELP, short_help="Make a token useless, at once.")
-def revoke_token(
-    activation: Annotated[UUID, typer.Argument(metavar="ID", help="Of the token.")], data_dir: DataDirOption = None
-) -> None:
-    """See `REVOKE_ONE_HELP`."""
-    from uplink.receiver.activations import Activations  # noqa: PLC0415 - not for `--help`
-
-    if not _ask(lambda store: Activations(store).revoke(activation, time.time()), data_dir):
-        fail(Exit.USAGE, f"{activation} is the id of no token", "`muster receiver token list` shows them.")
-    print(f"The token {activation} works no more.")
-
-
 @app.command(help=SHOW_HELP, short_help="What was received.")
 def show(
     organisation: Annotated[str | None, typer.Argument(metavar="[ORG]", help="Of this one.")] = None,
@@ -322,20 +207,20 @@ def show(
             return await show_orgs(store, time.time()), await counts(store)
         return await show_org(store, organisation, time.time())
 
-    found, now = _ask(work, data_dir), datetime.now(UTC)
+    found, now = ask(work, data_dir), datetime.now(UTC)
     if found is None:
         fail(Exit.USAGE, f"{organisation!r} is no organisation here", "`muster receiver show` lists them.")
     if isinstance(found, tuple):
         orgs, counted = found
         if output.is_data:
-            out.data({"organisations": [_plain(asdict(each)) for each in orgs], "counts": counted}, output)
+            out.data({"organisations": [plain(asdict(each)) for each in orgs], "counts": counted}, output)
         elif not orgs:
             print("There is no organisation yet. `muster receiver token create ORG` makes one.")
         else:
             out.show(orgs_table(orgs, counted, now), out.console())
         return
     if output.is_data:
-        out.data(_plain(asdict(found)), output)
+        out.data(plain(asdict(found)), output)
         return
     out.show(org_lines(found, now), out.console())
 
@@ -347,7 +232,7 @@ def approve(
     """See `APPROVE_HELP`."""
     from uplink.receiver.activations import Activations  # noqa: PLC0415 - not for `--help`
 
-    if not _ask(lambda store: Activations(store).approve(activation, time.time()), data_dir):
+    if not ask(lambda store: Activations(store).approve(activation, time.time()), data_dir):
         fail(Exit.USAGE, f"nothing waits under {activation}", "`muster receiver token list` shows what waits.")
     print("Approved. The client has its certificate when it asks again, within a minute.")
 
@@ -372,7 +257,7 @@ def revoke(
         ended = await end(store, what, time.time())
         return ended, await erase_org(store, what, time.time()) if erase else None
 
-    ended, erased = _ask(work, data_dir)
+    ended, erased = ask(work, data_dir)
     if not ended and erased is None:
         fail(Exit.UNHEALTHY, f"{what!r} has no certificate that works", "`muster receiver show` lists organisations.")
     print(f"{ended} certificate{'s' * (ended != 1)} revoked.")
@@ -398,7 +283,7 @@ def import_(
     if (org is None) != (key_sha256 is None):
         fail(Exit.USAGE, "--org and --key-sha256 go together")
     trusted = None if org is None or key_sha256 is None else Trusted(org, key_sha256)
-    settings = _settings(data_dir=data_dir)
+    settings = settings_of(data_dir=data_dir)
     try:
         bundle = Authority.load(settings.authority_dir).bundle
     except KeyFileError as error:
@@ -408,56 +293,8 @@ def import_(
         batches = Batches(store, quota_bytes=settings.quota_mib * 1024**2, forwards=settings.forward is not None)
         return await import_file(store, batches, bundle, file, time.time(), trusted)
 
-    done = _ask(work, data_dir)
+    done = ask(work, data_dir)
     told = ", ".join(f"{count} {stored.value}" for stored, count in sorted(done.batches.items())) or "no batches"
     print(f"{done.organisation}: {told}.")
     if done.batches[Stored.FULL]:
         fail(Exit.UNHEALTHY, "the quota of the organisation is used up: raise it, and import again")
-
-
-def _settings(**flags: Any) -> ReceiverSettings:
-    from uplink.receiver.settings import SettingsError, load_settings  # noqa: PLC0415 - not for `--help`
-
-    try:
-        return load_settings(**flags)
-    except SettingsError as error:
-        fail(Exit.USAGE, f"settings that make no sense:\n  {error}".replace("\n", "\n  "))
-
-
-def _ask(work: Callable[[Store], Coroutine[Any, Any, T]], data_dir: Path | None) -> T:
-    """With the receiver's database, whether it runs or not."""
-    from store.errors import StoreError, StoreUnavailable  # noqa: PLC0415 - not for `--help`
-    from uplink.receiver.app import database  # noqa: PLC0415
-    from uplink.wire.errors import WireError  # noqa: PLC0415
-
-    settings = _settings(data_dir=data_dir)
-
-    async def asked() -> T:
-        async with database(settings) as store:
-            return await work(store)
-
-    try:
-        return asyncio.run(asked())
-    except StoreUnavailable as error:
-        fail(Exit.NO_ANSWER, error.message)
-    except (StoreError, WireError) as error:
-        fail(Exit.USAGE, str(error))
-    except OSError as error:
-        fail(Exit.USAGE, f"{error.filename or ''}: {error.strerror or error}")
-
-
-def _new_file(path: Path) -> int:
-    """Made before the token is: a secret that can't be written down would be lost."""
-    try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        fail(Exit.USAGE, f"--save {path}: {error.strerror}", "Give it the path of a new file. No token was made.")
-
-
-def _plain(value: Any) -> Any:
-    """What JSON takes: UUIDs as text, instants as they are (seconds since the epoch)."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return str(value) if isinstance(value, UUID) else value
