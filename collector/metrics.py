@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from collector.instruments import Instruments
 from collector.measured import Instance, Measured, Totals, measure
 from collector.otlp import EVERY_S, Export, OtlpSender
-from validator.model import Check, Verdict
+from validator.model import Check, Outcome, Verdict
+from validator.reasons import Reason
 from validator.schedule import Lane, ScheduleSettings
 
 MAX_LATE_TICKS = 20
@@ -68,6 +69,11 @@ class FleetMetrics:
             took_ms = verdict.evidence.get(key)
             if isinstance(took_ms, (int, float)):
                 self._instruments.stages.record(took_ms / 1000, stage)
+
+    @property
+    def verdicts(self) -> Mapping[tuple[Check, Outcome, Reason | None], int]:
+        """Counts since the start of the process."""
+        return self._totals.verdicts
 
     async def render(self) -> bytes:
         """Prometheus text. Scrapes that come while one is being rendered get the same."""

@@ -38,6 +38,7 @@ from muster.reload import Reloader
 from muster.settings import Loading, Settings
 from muster.sources import make_sources
 from muster.storage import database_url, open_database
+from muster.telemetry import make_telemetry
 from store.errors import StoreError, StoreUnavailable
 from store.leader import Leadership
 from validator.clock import HubClock
@@ -102,6 +103,9 @@ class App:
         self._tls: ServerTls | None = None
         self.hub = Hub(self._clock, version("muster"))
         self.metrics = FleetMetrics(self.hub, interval_s=settings.interval_s, otlp_endpoint=settings.otlp_endpoint)
+        self._telemetry = make_telemetry(
+            self.hub, lambda: self.metrics.verdicts, settings.data_dir / "telemetry", os.environ
+        )
         self._leader = Leader(
             lambda: self._settings,
             sources,
@@ -135,6 +139,7 @@ class App:
                     *self._settings.listen_address,
                     access=self.access,
                     tls=None if self._tls is None else self._tls.context,
+                    telemetry=self._telemetry,
                 )
                 await api.start()
             except (OSError, TlsFilesError) as error:

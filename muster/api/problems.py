@@ -164,6 +164,24 @@ class Kind(Enum):
         "The backup location is being deleted",
         "Nothing can be assigned to it any more. Make another one.",
     )
+    TELEMETRY_TERMS_CHANGED = (
+        "telemetry-terms-changed",
+        409,
+        "What was read is not what there is now",
+        "Read `GET /api/v1/telemetry/terms` again, and consent to that if you still mean it.",
+    )
+    TELEMETRY_IMPOSSIBLE = (
+        "telemetry-impossible",
+        409,
+        "Telemetry can't do this now",
+        "`detail` says why: a variable or a setting, no consent, or nobody on the other side. Nothing has changed.",
+    )
+    TELEMETRY_FILES = (
+        "telemetry-files",
+        409,
+        "The files of telemetry can't be used",
+        "`detail` names the file and the remedy. Whatever can't be read counts as off.",
+    )
     IDEMPOTENCY_CONFLICT = (
         "idempotency-conflict",
         409,

@@ -19,16 +19,23 @@ from muster.api.pages import LoginPage
 from muster.api.pauses import PauseActions
 from muster.api.picture import Pictures
 from muster.api.table import Route
+from muster.api.telemetry import TelemetryRoutes
 from muster.api.validate import ValidateActions
 from muster.hub import Hub
 from muster.idempotency import Idempotency
+from uplink.client.telemetry import Telemetry
 from validator.health import HealthSettings
 
 
 def route_table(
-    hub: Hub, pictures: Pictures, render_metrics: RenderMetrics, health: HealthSettings, access: Access
+    hub: Hub,
+    pictures: Pictures,
+    render_metrics: RenderMetrics,
+    health: HealthSettings,
+    access: Access,
+    telemetry: Telemetry | None = None,
 ) -> list[Route]:
-    """Every path. The rows with `role=None` are all that answer without a token."""
+    """Every path. The rows with `role=None` are all that answer without a token. No `telemetry`, no paths of it."""
     names = Names(hub, pictures)
     idempotency = Idempotency(access.store, hub.clock)
     desk = LocationDesk(pictures, names, access.audit)
@@ -44,6 +51,7 @@ def route_table(
         *AssignmentRoutes(hub.clock, desk).routes(),
         *AccessRoutes(access).routes(),
         *Operations(access.audit).routes(),
+        *([] if telemetry is None else TelemetryRoutes(telemetry, access.audit).routes()),
         *LoginPage().routes(),
     ]
     return OpenApi(table, hub.version).routes

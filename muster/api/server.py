@@ -23,6 +23,7 @@ from muster.api.sse import heartbeat
 from muster.api.turnstile import Turnstile
 from muster.hub import Hub
 from muster.pulse import Pulse
+from uplink.client.telemetry import Telemetry
 from validator.health import HealthSettings
 
 STOP_TIMEOUT_S = 1.8
@@ -63,6 +64,7 @@ class ApiServer:
         access: Access,
         tls: ssl.SSLContext | None = None,
         health: HealthSettings = HealthSettings(),  # noqa: B008 - frozen
+        telemetry: Telemetry | None = None,
     ) -> None:
         """`port` 0 takes any free one; no `tls` = plain HTTP; `health` says how many answers a streak needs."""
         self._host = host
@@ -70,7 +72,7 @@ class ApiServer:
         self._access = access
         self._tls = tls
         pictures = Pictures(hub)
-        self.routes = route_table(hub, pictures, render_metrics, health, access)
+        self.routes = route_table(hub, pictures, render_metrics, health, access, telemetry)
         self.pulse = Pulse(hub.events, FleetTeller(hub, pictures), heartbeat)
         """Of the event streams; its `run` is the composition root's to start."""
         self._connections = Connections(HEADERS)

@@ -76,6 +76,8 @@ def _hints(refused: Refused, client: Client | None) -> Iterator[str]:
             yield "On the command line that is --allow-shared."
         case "location-held":
             yield from _holders(members)
+        case "telemetry-terms-changed":
+            yield "`muster telemetry terms` shows them."
         case "already-paused":
             yield "The same with --change gives that pause this reason and end; `muster resume` ends it."
         case "not-found":

@@ -33,6 +33,8 @@ LOG_LEVEL = "/api/v1/log-level"
 
 LOCATIONS = "/api/v1/locations"
 
+TELEMETRY = "/api/v1/telemetry"
+
 ASSIGNED_AT_ONCE = 500
 """Clusters in one request: as ids 20 KB, of the 64 KB that a body may have."""
 
@@ -188,6 +190,49 @@ class Client:
     def login_code(self) -> schemas.SessionCode:
         """A one-time code that a browser exchanges for a session."""
         return self._changed(schemas.SessionCode, Request("POST", "/api/v1/session/code"))
+
+    # -- telemetry
+
+    def telemetry(self) -> schemas.Telemetry:
+        """Whether anything leaves."""
+        return self._get(schemas.Telemetry, TELEMETRY)
+
+    def telemetry_terms(self) -> schemas.TelemetryTerms:
+        """What somebody consents to."""
+        return self._get(schemas.TelemetryTerms, f"{TELEMETRY}/terms")
+
+    def telemetry_preview(self, stream: str, *, raw: bool) -> schemas.TelemetryPreview:
+        """The next batch of a stream."""
+        query = [("stream", stream), ("raw", "true" if raw else "false")]
+        return self._get(schemas.TelemetryPreview, f"{TELEMETRY}/preview", query)
+
+    def telemetry_on(self, wanted: Mapping[str, Any]) -> schemas.Telemetry:
+        """Consent."""
+        return self._changed(schemas.Telemetry, Request("PUT", TELEMETRY, body=wanted))
+
+    def telemetry_off(self, streams: Sequence[str]) -> schemas.Telemetry:
+        """Off, or only these streams. Where the answer is lost on the way it is asked for again."""
+        query = [("interface", "cli"), *(("stream", stream) for stream in streams)]
+        request = Request("DELETE", TELEMETRY, query)
+        try:
+            return self._changed(schemas.Telemetry, request)
+        except Lost:
+            return self._changed(schemas.Telemetry, request)
+
+    def telemetry_forget(self) -> schemas.Telemetry:
+        """Have the other side delete what it has, then off."""
+        return self._changed(schemas.Telemetry, Request("POST", f"{TELEMETRY}/forget"))
+
+    def telemetry_audit(self) -> schemas.TelemetryAudit:
+        """Who switched what."""
+        return self._get(schemas.TelemetryAudit, f"{TELEMETRY}/audit")
+
+    def telemetry_export(self) -> bytes:
+        """A file for the receiver."""
+        answer = self.transport.ask(Request("POST", f"{TELEMETRY}/export"))
+        if answer.status != 200 or answer.content_type != "application/x-ndjson":
+            raise self._unexpected(answer)
+        return answer.body
 
     # -- the service itself
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -29,11 +30,13 @@ from muster.api.picture import Pictures
 from muster.api.problems import Kind
 from muster.api.routes import route_table
 from muster.api.table import JSON, Route
+from muster.api.telemetry import TelemetryRoutes
 from muster.api.validate import ValidateActions
 from muster.docs.api_text import HEAD
 from muster.docs.problems import problem_link
 from muster.docs.types import in_words
 from muster.hub import Hub
+from muster.telemetry import make_telemetry
 from validator.clock import HubClock
 from validator.health import HealthSettings
 
@@ -48,6 +51,7 @@ _FAMILIES: dict[type, str] = {
     PauseActions: "Pauses",
     LocationRoutes: "Backup locations",
     AssignmentRoutes: "Which clusters use a location",
+    TelemetryRoutes: "Telemetry",
     AccessRoutes: "Tokens, sessions and the audit log",
     Operations: "The service itself",
     Machines: "For machines",
@@ -81,7 +85,8 @@ def _routes() -> list[Route]:
         return b""
 
     access = Access(hub.clock, Hosts())
-    routes = route_table(hub, Pictures(hub), no_metrics, HealthSettings(), access)
+    telemetry = make_telemetry(hub, dict, Path("/"), {})
+    routes = route_table(hub, Pictures(hub), no_metrics, HealthSettings(), access, telemetry)
     order = list(_FAMILIES)
     return sorted(routes, key=lambda route: order.index(_family(route)))
 

@@ -10,6 +10,8 @@ from muster.config.page import settings_page
 from muster.docs.api import api_page
 from muster.docs.problems import problems_page
 from muster.docs.reasons import reasons_page
+from muster.docs.telemetry import telemetry_page
+from uplink.client import commitments
 
 PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
@@ -17,6 +19,8 @@ PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/problems.md": problems_page,
         "docs/reasons.md": reasons_page,
         "docs/settings.md": settings_page,
+        "docs/telemetry.md": telemetry_page,
+        commitments.PAGE: lambda: commitments.commitments().text,
     }
 )
 

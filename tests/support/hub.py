@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid5
 
@@ -27,6 +28,7 @@ from muster.access.roles import Role as AccessRole
 from muster.access.tokens import Known, Tokens
 from muster.api.server import ApiServer
 from muster.hub import Hub, Leading, Role
+from muster.telemetry import make_telemetry
 from store.errors import StoreUnavailable
 from store.pool import Database, Row
 from validator.clock import HubClock
@@ -309,14 +311,21 @@ def api_server(
     port: int = 0,
     access: Access | None = None,
 ) -> ApiServer:
-    """The real API on a free port; start and stop are the caller's."""
-    return ApiServer(hub, render_metrics, "127.0.0.1", port, access=access or made_up_access(hub))
+    """The real API on a free port; start and stop are the caller's. Telemetry has no place for its files."""
+    telemetry = make_telemetry(hub, dict, Path("/proc/nowhere"), {})
+    return ApiServer(hub, render_metrics, "127.0.0.1", port, access=access or made_up_access(hub), telemetry=telemetry)
 
 
 @contextmanager
 def served(hub: Hub, port: int = 0) -> Iterator[str]:
     """The API's URL, served from a thread of its own, so that a test may wait for a subprocess."""
-    server = api_server(hub, port=port)
+    with running(api_server(hub, port=port)) as url:
+        yield url
+
+
+@contextmanager
+def running(server: ApiServer) -> Iterator[str]:
+    """The same for a server that is made already."""
     up, down = threading.Event(), threading.Event()
 
     async def serve() -> None:

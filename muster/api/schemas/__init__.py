@@ -44,6 +44,18 @@ from muster.api.schemas.locations import (
     LocationPage,
 )
 from muster.api.schemas.problem import Problem
+from muster.api.schemas.telemetry import (
+    Telemetry,
+    TelemetryAudit,
+    TelemetryAuditEntry,
+    TelemetryConsent,
+    TelemetryField,
+    TelemetryLink,
+    TelemetryOn,
+    TelemetryPreview,
+    TelemetryStream,
+    TelemetryTerms,
+)
 
 __all__ = [
     "Answer",
@@ -84,6 +96,16 @@ __all__ = [
     "StageTrace",
     "Store",
     "Streak",
+    "Telemetry",
+    "TelemetryAudit",
+    "TelemetryAuditEntry",
+    "TelemetryConsent",
+    "TelemetryField",
+    "TelemetryLink",
+    "TelemetryOn",
+    "TelemetryPreview",
+    "TelemetryStream",
+    "TelemetryTerms",
     "Token",
     "TokenCreate",
     "TokenCreated",

@@ -1,0 +1,153 @@
+"""What the uplink is told of the fleet: plain facts, since it reads neither the collector nor the database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from collector.fleet import ClusterView
+from collector.history import Only
+from collector.location import BackupLocation
+from collector.matrix import KnownPair, cell
+from collector.transition import Transition
+from muster.breath import breathe
+from muster.hub import Hub, Leading
+from uplink.client.commitments import commitments
+from uplink.client.consent import Offer
+from uplink.client.desk import Desk
+from uplink.client.dictionary import dictionary
+from uplink.client.facts import ChangeFact, ClusterFact, Facts, FleetFact, LocationFact, VerdictKey
+from uplink.client.local import LocalTelemetry, NoLink
+from uplink.client.record import Endpoints
+from validator.model import Check, Outcome
+from validator.reasons import Reason
+
+PIECE = 100
+"""Pairs that are looked at in one turn of the loop: 1 ms."""
+
+Verdicts = Mapping[tuple[Check, Outcome, Reason | None], int]
+
+
+def make_telemetry(
+    hub: Hub,
+    verdicts: Callable[[], Verdicts],
+    directory: Path,
+    environ: Mapping[str, str],
+    *,
+    organisation: str | None = None,
+    endpoints: Endpoints | None = None,
+) -> LocalTelemetry:
+    """Telemetry of this host, with its files in `directory`. Touches nothing yet."""
+
+    def offer() -> Offer:
+        return Offer(dictionary(), commitments(), organisation, endpoints)
+
+    desk = Desk(directory, offer, environ)
+    return LocalTelemetry(desk, HubFacts(hub, verdicts), NoLink(), hub.clock, hub.version)
+
+
+class HubFacts:
+    """Of one instance; there are none while it does not lead."""
+
+    def __init__(self, hub: Hub, verdicts: Callable[[], Verdicts]) -> None:
+        self._hub = hub
+        self._verdicts = verdicts
+
+    async def facts(self) -> Facts | None:
+        picture, leading = await self._hub.fleet(), self._hub.leading
+        if picture is None or leading is None:
+            return None
+        return Facts(
+            at=picture.now,
+            fleet=FleetFact(
+                clusters={health.value: count for health, count in picture.counts.items()},
+                pairs=await self._pairs(leading),
+                flapping=picture.flapping,
+            ),
+            clusters=[_cluster(view) for view in picture.clusters],
+            locations=[_location(each) for each in leading.locations.known.values()],
+            verdicts={
+                VerdictKey(check.value, outcome.value, _value(reason)): count
+                for (check, outcome, reason), count in self._verdicts().items()
+            },
+        )
+
+    async def changes(self, since: float, after_id: int, limit: int) -> Sequence[ChangeFact]:
+        if (leading := self._hub.leading) is None:
+            return []
+        if after_id:
+            return self._changes(leading, await leading.history.after(after_id, limit))
+        newest_first = await leading.history.page(None, limit, None, Only(begin=since))
+        return self._changes(leading, reversed(newest_first))
+
+    def _changes(self, leading: Leading, transitions: Iterable[Transition]) -> list[ChangeFact]:
+        clusters = leading.inventory.clusters
+        return [
+            _change(each, clusters[each.cluster_id].external_uid if each.cluster_id in clusters else None)
+            for each in transitions
+        ]
+
+    async def _pairs(self, leading: Leading) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        now = self._hub.clock.now()
+        for number, (cluster, location, states) in enumerate(list(leading.pairs.all()), 1):
+            paused = leading.pauses.active(cluster.id, now) is not None
+            counts[cell(KnownPair(cluster, location.where, states, paused), now).health.value] += 1
+            if number % PIECE == 0:
+                await breathe()
+        return dict(counts)
+
+
+def _cluster(view: ClusterView) -> ClusterFact:
+    known, rolled = view.cluster, view.rollup
+    asked = next((each.state.evidence for each in view.checks if each.state.check is Check.APISERVER), {})
+    version = asked.get("version")
+    return ClusterFact(
+        id=known.id,
+        external_uid=known.external_uid,
+        name=known.name,
+        source=known.source.partition(":")[0],  # what follows is the name of a file
+        lifecycle=known.lifecycle.value,
+        health=rolled.health.value,
+        reason=_value(rolled.reason),
+        heard_at=view.heard_at,
+        kubernetes_version=version if isinstance(version, str) else None,
+    )
+
+
+def _location(known: BackupLocation) -> LocationFact:
+    where = known.where
+    return LocationFact(
+        id=known.id,
+        name=known.name,
+        provider=where.provider.value,
+        account=where.account or None,
+        container=where.container,
+        environment=None if where.environment is None else where.environment.value,
+        clusters=len(known.assignments),
+    )
+
+
+def _change(known: Transition, external_uid: str | None) -> ChangeFact:
+    return ChangeFact(
+        id=known.id,
+        at=known.at,
+        cluster_id=known.cluster_id,
+        external_uid=external_uid,
+        cluster_name=known.cluster_name,
+        check=known.check,
+        from_health=known.from_health.value,
+        to_health=known.to_health.value,
+        reason=known.reason,
+        stage=known.stage,
+        flapping=known.flapping,
+        collapsed=known.collapsed,
+        location_id=known.location_id,
+        location_name=known.location_name,
+        message=known.message,
+    )
+
+
+def _value(reason: Reason | None) -> str | None:
+    return None if reason is None else reason.value
