@@ -38,7 +38,7 @@ from muster.reload import Reloader
 from muster.settings import Loading, Settings
 from muster.sources import make_sources
 from muster.storage import database_url, open_database
-from muster.telemetry import make_telemetry
+from muster.telemetry import aim_of, make_telemetry
 from store.errors import StoreError, StoreUnavailable
 from store.leader import Leadership
 from validator.clock import HubClock
@@ -104,7 +104,11 @@ class App:
         self.hub = Hub(self._clock, version("muster"))
         self.metrics = FleetMetrics(self.hub, interval_s=settings.interval_s, otlp_endpoint=settings.otlp_endpoint)
         self._telemetry = make_telemetry(
-            self.hub, lambda: self.metrics.verdicts, settings.data_dir / "telemetry", os.environ
+            self.hub,
+            lambda: self.metrics.verdicts,
+            settings.data_dir / "telemetry",
+            os.environ,
+            lambda: aim_of(self._settings),
         )
         self._leader = Leader(
             lambda: self._settings,

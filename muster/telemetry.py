@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from collector.fleet import ClusterView
 from collector.history import Only
@@ -13,6 +14,7 @@ from collector.matrix import KnownPair, cell
 from collector.transition import Transition
 from muster.breath import breathe
 from muster.hub import Hub, Leading
+from muster.settings import Settings
 from uplink.client.commitments import commitments
 from uplink.client.consent import Offer
 from uplink.client.desk import Desk
@@ -26,6 +28,24 @@ from validator.reasons import Reason
 PIECE = 100
 """Pairs that are looked at in one turn of the loop: 1 ms."""
 
+
+class Aim(NamedTuple):
+    """For whom a consent would be: from the settings, which may change."""
+
+    organisation: str | None
+    endpoints: Endpoints | None
+
+
+NOWHERE = Aim(None, None)
+
+
+def aim_of(settings: Settings) -> Aim:
+    """Both URLs or neither: the settings have been checked."""
+    register, ingest = settings.telemetry_register_url, settings.telemetry_ingest_url
+    endpoints = None if register is None or ingest is None else Endpoints(register_url=register, ingest_url=ingest)
+    return Aim(settings.telemetry_organisation, endpoints)
+
+
 Verdicts = Mapping[tuple[Check, Outcome, Reason | None], int]
 
 
@@ -34,14 +54,12 @@ def make_telemetry(
     verdicts: Callable[[], Verdicts],
     directory: Path,
     environ: Mapping[str, str],
-    *,
-    organisation: str | None = None,
-    endpoints: Endpoints | None = None,
+    aim: Callable[[], Aim] = lambda: NOWHERE,
 ) -> LocalTelemetry:
-    """Telemetry of this host, with its files in `directory`. Touches nothing yet."""
+    """Telemetry of this host, with its files in `directory`. Touches nothing yet. `aim` is asked each time."""
 
     def offer() -> Offer:
-        return Offer(dictionary(), commitments(), organisation, endpoints)
+        return Offer(dictionary(), commitments(), *aim())
 
     desk = Desk(directory, offer, environ)
     return LocalTelemetry(desk, HubFacts(hub, verdicts), NoLink(), hub.clock, hub.version)

@@ -36,7 +36,19 @@ NEEDS_RESTART: Mapping[str, str] = MappingProxyType(
 )
 """Why. Files that kubeconfig, static and the like name are watched by themselves; this is about their names."""
 
-AT_RUN_TIME = frozenset({"hosts", "log_level", "reference_targets", "retention_days", "tls_certificate", "tls_key"})
+AT_RUN_TIME = frozenset(
+    {
+        "hosts",
+        "log_level",
+        "reference_targets",
+        "retention_days",
+        "telemetry_ingest_url",
+        "telemetry_organisation",
+        "telemetry_register_url",
+        "tls_certificate",
+        "tls_key",
+    }
+)
 """TLS files: other ones, or new content. To begin or to end with TLS is a matter of the open socket."""
 
 

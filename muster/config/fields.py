@@ -136,6 +136,18 @@ class Settings(BaseSettings):
     otlp_endpoint: Annotated[str | None, AfterValidator(values.otlp)] = Field(None, examples=["http://127.0.0.1:4318"])
     """Your own OpenTelemetry collector, e.g. http://127.0.0.1:4318. None = metrics are on /metrics only."""
 
+    # what may leave, where somebody consents
+    telemetry_organisation: Annotated[str | None, Field(min_length=1, max_length=63)] = Field(None, examples=["acme"])
+    """The id that your vendor gave your organisation. Without it nobody can consent to telemetry."""
+    telemetry_register_url: Annotated[str | None, AfterValidator(values.telemetry_url)] = Field(
+        None, examples=["https://register.example.com"]
+    )
+    """Where the certificate for telemetry comes from (EST). Sets nothing in motion: that takes a consent."""
+    telemetry_ingest_url: Annotated[str | None, AfterValidator(values.telemetry_url)] = Field(
+        None, examples=["https://ingest.example.com"]
+    )
+    """Where telemetry goes (OTLP). Another host needs another consent. Neither URL = `muster telemetry export` only."""
+
     def contradictions(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """What does not go together: the keys concerned, and a sentence."""
         if self.timeout_s >= self.interval_s:
@@ -147,6 +159,9 @@ class Settings(BaseSettings):
         if (self.tls_certificate is None) != (self.tls_key is None):
             missing = "tls_key" if self.tls_key is None else "tls_certificate"
             yield ("tls_certificate", "tls_key"), f"{missing} is missing; a certificate and its key go together"
+        if (self.telemetry_register_url is None) != (self.telemetry_ingest_url is None):
+            missing = "telemetry_ingest_url" if self.telemetry_ingest_url is None else "telemetry_register_url"
+            yield ("telemetry_register_url", "telemetry_ingest_url"), f"{missing} is missing; they go together"
         host = self.listen_address[0]
         ip = ipaddress.ip_address(host)
         if not ip.is_loopback and self.tls_certificate is None and not self.behind_proxy:

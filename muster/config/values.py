@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, SecretStr
 
 from store.address import parse_address
 from store.errors import StoreRefused
+from uplink.client.origin import origin
 
 DEFAULT_LISTEN = "127.0.0.1:8645"
 
@@ -126,6 +127,11 @@ def otlp(text: str | None) -> str | None:
     if "@" in parts.netloc:
         raise ValueError("holds a user or password; it would show up in logs")
     return text
+
+
+def telemetry_url(text: str | None) -> str | None:
+    """An endpoint for telemetry, in its one form."""
+    return None if text is None else origin(text)
 
 
 def database_url(secret: SecretStr | None) -> SecretStr | None:

@@ -49,7 +49,8 @@ class ListAudit(Audit):
     ) -> None:
         if self.away:
             raise StoreUnavailable("database 127.0.0.1/muster: connection refused. It is tried again.")
-        self.written.append((action, subject, before, after))
+        if outcome == "done":
+            self.written.append((action, subject, before, after))
 
 
 class Served:
@@ -159,6 +160,7 @@ async def test_a_consent_that_makes_no_sense_changes_nothing(
     problem = await served.ask("PUT", json=body, status=status)
     assert problem["type"] == f"/problems/{kind}"
     assert (await served.ask("GET"))["epoch"] == 0
+    assert served.audit.written == []
 
 
 async def test_a_variable_forbids_it_with_its_name(served: Served) -> None:

@@ -302,6 +302,15 @@ def test_what_a_power_cut_leaves_is_mended_and_no_problem(bench: Bench) -> None:
     assert (checked.problem, checked.torn, [e.action for e in checked.entries]) == ("", False, ["on", "off", "on"])
 
 
+def test_a_log_that_is_gone_altogether_is_found_by_the_decision_that_holds(bench: Bench) -> None:
+    switched_on(bench)
+    assert bench.desk.verify().problem == ""
+    for name in ("audit.jsonl", "audit.head"):
+        (bench.desk.place.parent / name).unlink()
+    assert bench.desk.audit.verify().problem == ""
+    assert "epoch 1, is not in it" in bench.desk.verify().problem
+
+
 def test_the_log_says_who_when_how_and_what(bench: Bench) -> None:
     record = switched_on(bench)
     (entry,) = bench.desk.audit.verify().entries

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from uplink.client.commitments import Commitments
@@ -249,17 +248,3 @@ def narrowed(given: Given, without: frozenset[Stream], epoch: int) -> Given:
     if not left:
         raise Impossible("no stream would be left: switch it off as a whole")
     return given.model_copy(update={"scope": left, "epoch": epoch})
-
-
-def origin(url: str) -> str:
-    """An endpoint as it is compared and kept: `https://host[:port]`, and a path. Raises `Impossible`."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-        parts = urlsplit("")
-    if parts.scheme != "https" or not host or parts.username or parts.password or parts.query or parts.fragment:
-        raise Impossible("an endpoint is https://host[:port][/path], without a user, a query or a fragment")
-    where = f"[{host}]" if ":" in host else host
-    return f"https://{where}{'' if port in (None, 443) else f':{port}'}{parts.path.rstrip('/')}"

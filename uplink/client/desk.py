@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from uplink.client.audit import AuditLog
-from uplink.client.chain import Head
+from uplink.client.chain import Checked, Head
 from uplink.client.consent import (
     NOBODY,
     Absent,
@@ -81,6 +81,10 @@ class Desk:
         except RecordError as error:
             return Absent(f"{self.place} does not count: {error}. Consent again")
 
+    def check(self, wanted: Wanted, who: Who, now: float) -> None:
+        """Whether a consent would be possible. Raises `Impossible`."""
+        give(wanted, self._offer(), self._environ, who, 1, now)
+
     def give(self, wanted: Wanted, who: Who, now: float, *, above: int = 0) -> Done:
         """Consent. `above` is the newest epoch that anything else knows of.
 
@@ -113,6 +117,21 @@ class Desk:
             self._remove(error)
             return Done(record, None, f"{error}. The record of the consent was removed instead")
         return self._noted(record, who, "off", shown(record), now)
+
+    def verify(self) -> Checked:
+        """The audit log, and whether the decision that holds is in it: a log that is gone altogether is whole, too.
+
+        Raises `PrivateFileError`.
+        """
+        checked, found = self.audit.verify(), self.found()
+        if (
+            checked.problem
+            or isinstance(found, Absent)
+            or found.epoch in map(_epoch, (e.about for e in checked.entries))
+        ):
+            return checked
+        why = f"the decision that holds, of epoch {found.epoch}, is not in it: lines are missing, or it was full"
+        return replace(checked, problem=why)
 
     def note(self, who: Who, action: str, about: Mapping[str, Any], now: float) -> Head:
         """Have the audit log say something else. Raises `PrivateFileError`."""

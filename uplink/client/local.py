@@ -95,6 +95,9 @@ class LocalTelemetry:
     def link(self) -> LinkState:
         return self._link.state()
 
+    def check(self, wanted: Wanted, who: Who) -> None:
+        self._desk.check(wanted, who, self._clock.now())
+
     async def turn_on(self, wanted: Wanted, who: Who, activation_token: str | None) -> Done:
         above = await self._link.known_epoch()
         async with self._deciding:
@@ -141,7 +144,7 @@ class LocalTelemetry:
         return await self._files.run(making, FILES_S)
 
     async def audit(self) -> Checked:
-        return await self._write(self._desk.audit.verify)
+        return await self._write(self._desk.verify)
 
     async def export(self, who: Who) -> AsyncIterator[bytes]:
         standing = await self.standing()

@@ -92,6 +92,10 @@ class Telemetry(Protocol):
         """How far it is."""
         ...
 
+    def check(self, wanted: Wanted, who: Who) -> None:
+        """Whether that consent could be given: before anything is written anywhere. Raises `Impossible`."""
+        ...
+
     async def turn_on(self, wanted: Wanted, who: Who, activation_token: str | None) -> Done:
         """Consent. Raises `Impossible` and `PrivateFileError`: then nothing has changed."""
         ...

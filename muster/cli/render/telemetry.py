@@ -139,7 +139,7 @@ def _streams(telemetry: schemas.Telemetry) -> list[Text]:
     rows: list[list[Text | str]] = [
         [
             escaped(name),
-            Text("sent", "green") if stream.allowed else Text("not sent", "yellow" if stream.consented else DIM),
+            Text("allowed", "green") if stream.allowed else Text("not allowed", "yellow" if stream.consented else DIM),
             ("plain" if stream.plain_names else "hashed") if stream.consented else "-",
             ("redacted" if stream.free_text else "none") if stream.consented else "-",
             escaped(stream.why),
