@@ -149,6 +149,14 @@ def test_off_stays_written_down_and_the_epoch_only_rises(bench: Bench) -> None:
     assert bench.desk.withdraw(ANN, NOW, above=1000).record.epoch == 1001
 
 
+def test_off_once_more_changes_nothing(bench: Bench) -> None:
+    switched_on(bench)
+    off = bench.desk.withdraw(ANN, NOW + 1)
+    again = bench.desk.withdraw(Who("bob", "api"), NOW + 2)
+    assert (again.record, again.head) == (off.record, None)
+    assert len(bench.desk.verify().entries) == 2
+
+
 def test_off_destroys_the_key_of_the_pseudonyms(bench: Bench) -> None:
     key = switched_on(bench).pseudonym_key
     bench.desk.withdraw(ANN, NOW + 1)

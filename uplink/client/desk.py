@@ -48,7 +48,8 @@ class Done:
 
     record: Record
     head: Head | None
-    """Of the audit log; None where it could not be written, as `trouble` says. Only off goes on without it."""
+    """Of the audit log; None where nothing has changed, or it could not be written, as `trouble` says: only off goes on
+    without it."""
     trouble: str = ""
 
 
@@ -107,9 +108,14 @@ class Desk:
     def withdraw(self, who: Who, now: float, *, above: int = 0) -> Done:
         """Off. Whatever is wrong with the files: where the record can't be written it is removed.
 
+        What is off stays as it is, with who switched it off.
+
         Raises `PrivateFileError` where neither is possible. Then this process must send nothing for as long as it
         lives, and the text says what keeps the next one silent.
         """
+        found = self.found()
+        if isinstance(found, Withdrawn) and found.epoch >= above:
+            return Done(found, None)
         record = withdraw(who, self._next_epoch(above), now)
         try:
             write_private(self.place, write_record(record))
