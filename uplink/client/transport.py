@@ -126,7 +126,7 @@ class Transport:
                 finally:
                     cut = scope not in self._under_way
                     self._under_way.discard(scope)
-        except (aiohttp.ClientError, OSError, ValueError, EOFError, Unreached) as error:
+        except (aiohttp.ClientError, OSError, ValueError, EOFError) as error:
             if cut or isinstance(error, Silenced) or not self._allowed():
                 raise Silenced from None
             raise unreached(error, where, proxy) from error

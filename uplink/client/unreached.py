@@ -32,12 +32,15 @@ class Obstacle(StrEnum):
     """Proxy, anchors or key can't be used."""
 
 
-class Unreached(Exception):  # noqa: N818 - what it is
+class Unreached(OSError):  # noqa: N818 - what it is
     """The request had no answer. The text is for people; it names host and remedy and holds no secret."""
 
     def __init__(self, obstacle: Obstacle, message: str) -> None:
-        super().__init__(message)
+        super().__init__(0, message)
         self.obstacle = obstacle
+
+    def __str__(self) -> str:
+        return self.strerror or ""
 
 
 class Silenced(Unreached):
