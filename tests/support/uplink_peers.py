@@ -30,7 +30,9 @@ class Peer:
 
 
 @asynccontextmanager
-async def listening(talk: Talk, context: ssl.SSLContext | None = None, window: int = 0) -> AsyncIterator[Peer]:
+async def listening(
+    talk: Talk, context: ssl.SSLContext | None = None, window: int = 0, at: str = "127.0.0.1"
+) -> AsyncIterator[Peer]:
     """A server that does `talk` with each connection; its kernel takes `window` bytes ahead, if that is given."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -48,10 +50,10 @@ async def listening(talk: Talk, context: ssl.SSLContext | None = None, window: i
             tasks.discard(task)
             writer.transport.abort()
 
-    listener = socket.socket()
+    listener = socket.socket(socket.AF_INET6 if ":" in at else socket.AF_INET)
     if window:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-    listener.bind(("127.0.0.1", 0))
+    listener.bind((at, 0))
     server = await asyncio.start_server(serve, sock=listener, ssl=context)
     peer = Peer(server.sockets[0].getsockname()[1])
     try:

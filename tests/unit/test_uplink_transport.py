@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from tests.support.loops import on_both_loops
 from tests.support.uplink_peers import Impostor, Peer, http, listening, proxying
 from uplink.client.proxy import Proxies, ProxyError, parse
+from uplink.client.resolving import Names
 from uplink.client.transport import Answer, Question, Transport
 from uplink.client.trust import Trust
 from uplink.client.unreached import Obstacle, Silenced, Unreached
@@ -194,6 +195,18 @@ async def test_a_body_travels_whole_with_its_length(server: Impostor) -> None:
     assert got.endswith(b"y" * 300_000)
 
 
+@on_both_loops
+async def test_an_endpoint_with_ipv6_alone(server: Impostor) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(http(200))
+        await writer.drain()
+
+    async with listening(talk, server.context, at="::1") as peer, transport() as line:
+        for host in ("[::1]", "localhost"):
+            assert (await line.ask(Question("GET", f"https://{host}:{peer.port}"), server.trust)).status == 200
+
+
 # -- proxies
 
 
@@ -343,6 +356,32 @@ async def test_abort_ends_a_request_in_every_stage_at_once(server: Impostor, sta
             assert time.monotonic() - began < 0.2
         for filler in fillers:
             filler.close()
+
+
+@on_both_loops
+async def test_abort_in_a_look_up_asks_no_name_server_again(server: Impostor) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.setblocking(False)
+        names = Names(["127.0.0.1"], udp_port=silent.getsockname()[1], try_s=0.25)
+        line = Transport(lambda: True, names=names)
+        asking = asyncio.create_task(line.ask(Question("GET", "https://register.example.com"), server.trust))
+        await asyncio.sleep(0.1)
+        assert len(_waiting(silent)) >= 1
+        line.abort()
+        with pytest.raises(Silenced):
+            await asking
+        await asyncio.sleep(0.6)
+        assert _waiting(silent) == [], "a look-up that is only cancelled asks again"
+        await line.close()
+
+
+def _waiting(here: socket.socket) -> list[bytes]:
+    found = []
+    with suppress(BlockingIOError):
+        while True:
+            found.append(here.recv(4096))
+    return found
 
 
 async def test_permission_that_ends_in_an_upload_cuts_it_off(server: Impostor) -> None:

@@ -7,8 +7,9 @@ after off not one packet may leave (H3). Nothing exists before the first questio
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import aiodns
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -23,7 +24,13 @@ TRIES: Final = 3
 class Names(AbstractResolver):
     """A resolver for aiohttp. /etc/hosts and /etc/resolv.conf are honoured; IPv6-only names are names."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, nameservers: Sequence[str] | None = None, udp_port: int | None = None, try_s: float = TRY_S
+    ) -> None:
+        """Without name servers those of /etc/resolv.conf."""
+        self._options: dict[str, Any] = {"nameservers": nameservers, "timeout": try_s, "tries": TRIES}
+        if udp_port is not None:
+            self._options["udp_port"] = udp_port
         self._dns: aiodns.DNSResolver | None = None
 
     async def resolve(
@@ -31,7 +38,7 @@ class Names(AbstractResolver):
     ) -> list[ResolveResult]:
         """Raises OSError, as aiohttp wants it."""
         if self._dns is None:
-            self._dns = aiodns.DNSResolver(timeout=TRY_S, tries=TRIES)
+            self._dns = aiodns.DNSResolver(**self._options)
         try:
             found = await self._dns.getaddrinfo(host, type=socket.SOCK_STREAM)
         except (aiodns.error.DNSError, UnicodeError) as error:

@@ -91,14 +91,14 @@ class _Line:
 class Transport:
     """Shared by enrolment and sender. All of it runs on one loop; `abort` does, too."""
 
-    def __init__(self, allowed: Callable[[], bool], proxies: Proxies | None = None) -> None:
+    def __init__(self, allowed: Callable[[], bool], proxies: Proxies | None = None, names: Names | None = None) -> None:
         """`allowed` is asked all the time and has to be cheap: no I/O."""
         self._allowed = allowed
         self._proxies = proxies or Proxies()
         self._lines: dict[Trust, _Line] = {}
         self._ended: list[aiohttp.ClientSession] = []
         """No longer used, and not closed yet."""
-        self._names = Names()
+        self._names = names or Names()
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._under_way: set[asyncio.Timeout] = set()
 
