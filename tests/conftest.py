@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.support.runtime",
     "tests.support.servers",
     "tests.support.loops",
+    "tests.support.uplinking",
 ]
