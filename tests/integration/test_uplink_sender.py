@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from dataclasses import replace
 from email.utils import formatdate
@@ -30,10 +31,11 @@ from uplink.client.halve import halved
 from uplink.client.pace import Pace
 from uplink.client.record import Given
 from uplink.client.sender import POISON
+from uplink.client.spool import Bounds
 from uplink.client.streams import Stream
 from uplink.client.transport import Transport
 from uplink.client.unreached import Obstacle, Silenced, Unreached
-from uplink.wire.otlp import Code, Signal, accepted, parse, refusal, unpack
+from uplink.wire.otlp import Code, Signal, accepted, pack, parse, refusal, unpack
 
 HTML = "text/html"
 
@@ -272,6 +274,23 @@ async def test_an_outage_is_waited_for_and_then_all_goes_in_order(started: Start
     assert started.line.most_under_way == 1
 
 
+async def test_after_88_hours_without_the_endpoint_all_inside_the_bound_arrives_in_order_and_the_rest_is_counted(
+    started: Started,
+) -> None:
+    await started.rig.begin(started.given)
+    started.rig.spool._bounds = Bounds(age_s=72 * 3600)
+    began, made = time.time() - 88 * 3600, batches_of(started.given, 88 * 6)
+    batches = [replace(batch, made_at=began + number * 600) for number, batch in enumerate(made)]
+    for batch in batches:
+        await started.rig.spool.add(started.given, [batch], batch.made_at)
+    started.line.answers = [Unreached(Obstacle.CONNECT, "refused")]
+    await started.rig.steps(1000)
+    inside = [str(batch.id) for batch in batches if batch.made_at >= batches[-1].made_at - 72 * 3600]
+    assert started.line.ids[1:] == inside
+    assert await started.rig.spool.counts() == {"too-old": len(batches) - len(inside)}
+    assert await waiting_ids(started.db) == []
+
+
 async def test_h20_a_poison_batch_is_set_aside_when_an_empty_request_succeeds(started: Started) -> None:
     poison, *rest = await started.begin(3)
 
@@ -316,6 +335,7 @@ async def test_h10_a_field_that_is_no_longer_allowed_never_leaves(started: Start
     smaller = replace(kind, attributes={name: each for name, each in kind.attributes.items() if name != "reason"})
     dictionary = Dictionary(DICTIONARY.version, DICTIONARY.resource, {**DICTIONARY.kinds, smaller.name: smaller})
     started.rig.sender._dictionary = dictionary
+    started.rig.spool._made.clear()  # another release has started
     started.rig.gate.admit(replace(standing_of(started.given), record=given))
     assert await started.rig.gate.ask()
     await started.rig.steps()
@@ -323,6 +343,20 @@ async def test_h10_a_field_that_is_no_longer_allowed_never_leaves(started: Start
     assert b"ConnectTimeout" not in unpack(body)
     assert b"Unreachable" in unpack(body)
     assert headers["Idempotency-Key"] not in ids, "the same id with other bytes would be a 409"
+
+
+async def test_h27_a_row_that_somebody_wrote_into_the_table_is_filtered(started: Started) -> None:
+    (own,) = await started.begin(1)
+    (batch,) = batches_of(started.given, 1)
+    request = parse(batch.signal, batch.raw)
+    request.resource_logs[0].scope_logs[0].log_records[0].body.string_value = "canary-5ecret"
+    raw = request.SerializeToString()
+    digest = hashlib.sha256(raw).digest()
+    await started.db.execute("UPDATE uplink_spool SET body = $1, sha256 = $2", pack(raw), digest)
+    await started.rig.steps()
+    ((_, body, headers),) = started.line.posts
+    assert b"canary" not in unpack(body)
+    assert headers["Idempotency-Key"] != own
 
 
 def _without(given: Given, field: str) -> Given:

@@ -95,10 +95,9 @@ async def _main(spec: Spec, step: str, nth: int) -> None:
     directory = Path(spec.directory)
     db = await Database.open(spec.database)
     trust = Trust(spec.anchors, 1, spec.chain, spec.key)
-    rig = Rig(
-        db, directory, lambda: IngestLine(1, transport, spec.receiver, trust), abort=lambda: transport.abort(), at=at
-    )
+    rig = Rig(db, directory, lambda: IngestLine(1, transport, spec.receiver, trust), at=at)
     transport = Transport(rig.gate.is_open)
+    rig.gate._abort = transport.abort
     key = directory / "key.pem"
     key.touch()
 

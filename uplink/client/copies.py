@@ -16,7 +16,6 @@ from uuid import UUID
 
 from uplink.client.batch import Batch
 from uplink.client.private_file import PrivateFileError, make_directory
-from uplink.wire.otlp import pack
 from validator.file_thread import FileThread
 
 MAX_COPIES = 500
@@ -39,22 +38,21 @@ class Copies:
         self.trouble = ""
         """Why the last batch has no copy; empty = it has one."""
 
-    async def keep(self, batch: Batch, now: float) -> None:
+    async def keep(self, batch: Batch, packed: bytes, now: float) -> None:
         """Raises nothing: what went wrong is in `trouble`."""
         if batch.id == self._last:
             return
         try:
-            await self._files.run(lambda: self._write(batch, now), WRITE_S)
+            await self._files.run(lambda: self._write(batch, packed, now), WRITE_S)
         except (OSError, TimeoutError) as error:
             self.trouble = str(error) or f"{self._directory} did not answer within {WRITE_S:g} s"
         else:
             self._last, self.trouble = batch.id, ""
 
-    def _write(self, batch: Batch, now: float) -> None:
+    def _write(self, batch: Batch, packed: bytes, now: float) -> None:
         make_directory(self._directory)
         if any(self._directory.glob(f"*-{batch.id}.pb.gz")):
             return
-        packed = pack(batch.raw)
         if len(packed) > self._most_bytes:
             raise PrivateFileError(0, f"{self._directory}: the batch is larger than all copies may be together")
         self._make_room(len(packed))

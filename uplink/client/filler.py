@@ -84,15 +84,13 @@ class Filler:
     async def run(self) -> NoReturn:
         """Until it is cancelled; gathers nothing while the gate is shut."""
         while True:
-            standing = self._gate.standing
-            if standing is not None and self._gate.is_open():
+            await self._gate.opened()
+            if (standing := self._gate.standing) is not None:
                 try:
                     await self.fill(standing)
                 except (StoreError, SpoolClosed, TimeoutError) as error:
                     _log.info("nothing was gathered", error=str(error) or type(error).__name__)
-                await asyncio.sleep(self._look_s)
-            else:
-                await asyncio.sleep(min(self._look_s, 0.2))
+            await asyncio.sleep(self._look_s)
 
     async def fill(self, standing: Standing, *, now_all: bool = False) -> int:
         """One look; gives how many batches it has become. `now_all`: metrics too, whether they are due or not.

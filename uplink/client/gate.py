@@ -37,6 +37,7 @@ class Gate:
         self._read_at = -VALID_S
         self._lapse: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
+        self._opened = asyncio.Event()
         self._known_epoch = 0
         self.why = "nobody has consented"
         """Why it is shut; empty while it is open."""
@@ -60,6 +61,10 @@ class Gate:
         """Whether a byte may leave now."""
         fresh = asyncio.get_running_loop().time() - self._read_at <= VALID_S
         return self.given is not None and fresh and not self.why
+
+    async def opened(self) -> None:
+        """Wait until it is open. While telemetry is off that is for ever, and costs nothing."""
+        await self._opened.wait()
 
     def admit(self, standing: Standing) -> None:
         """Somebody has consented here, and the database knows. It opens with the next answer."""
@@ -101,6 +106,7 @@ class Gate:
         self._known_epoch = max(self._known_epoch, known.epoch)
         if known.permits(given):
             self._read_at, self.why = asked_at, ""
+            self._opened.set()
             self._rearm(asked_at)
         elif known.epoch > given.epoch:
             self.shut("another instance has switched it off, or consented anew")
@@ -123,4 +129,5 @@ class Gate:
             self._lapse.cancel()
             self._lapse = None
         self._read_at, self.why = -VALID_S, why
+        self._opened.clear()
         self._abort()

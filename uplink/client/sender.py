@@ -138,12 +138,10 @@ class Sender:
         self._woken.set()
 
     async def run(self) -> NoReturn:
-        """Until it is cancelled. While the gate is shut it does nothing but look at the gate."""
+        """Until it is cancelled. While the gate is shut it sleeps."""
         while True:
+            await self._gate.opened()
             self._woken.clear()
-            if not self._gate.is_open():
-                await self._until(self._woken, AWAY_S)
-                continue
             try:
                 wait_s = await self.step()
             except (StoreError, TimeoutError, SpoolClosed) as error:
@@ -173,35 +171,40 @@ class Sender:
             await self._spool.bound(self._clock.now())
             self._say("active")
             return None
-        batch = await self._allowed(waiting, given)
-        if batch is None:
+        if not await self._allowed(waiting, given):
             return 0.0
-        packed = await self._working.run(lambda: pack(batch.raw), WORK_S)
-        await self._copies.keep(batch, self._clock.now())
+        batch = waiting.batch
+        await self._copies.keep(batch, waiting.packed, self._clock.now())
         async with self._posting:
             if not await self._gate.ask() or self._gate.given is not given:
                 return AWAY_S
             self._at("before send")
             try:
-                reply = await line.post(batch.signal.path, packed, _headers(batch), POST_S)
+                reply = await line.post(batch.signal.path, waiting.packed, _headers(batch), POST_S)
             except Unreached as error:
                 return self._unreached(error, line)
         self._at("after answer")
         return await self._answered(batch, reply, line, given)
 
-    async def _allowed(self, waiting: Waiting, given: Given) -> Batch | None:
-        """The batch as the consent allows it now; None: it was replaced or has gone, so look again."""
+    async def _allowed(self, waiting: Waiting, given: Given) -> bool:
+        """Whether the consent allows all of it now; if not, it was replaced or has gone, so look again.
+
+        What this process has encoded under this very decision is not looked at again, which would double the cost; what
+        another has, or somebody has written into the table, is.
+        """
         batch = waiting.batch
+        if waiting.ours and batch.epoch == given.epoch:
+            return True
         try:
             left = await self._working.run(lambda: allowed(batch, given, self._dictionary), WORK_S)
         except WireError:
             await self._spool.quarantine(batch.id, "damaged: it can't be read")
-            return None
+            return False
         if left is None:
             await self._spool.drop(batch.id, "not-consented")
         elif left is not batch:
             await self._spool.replace(given, batch.id, [left], batch.records - left.records)
-        return left if left is batch else None
+        return left is batch
 
     async def _answered(self, batch: Batch, reply: Reply, line: Line, given: Given) -> float:
         """Do what the table says; gives the seconds to wait."""

@@ -40,6 +40,9 @@ MAX_QUARANTINED = 20
 MAX_QUARANTINED_BYTES = 8 * 1024 * 1024
 """Of what is set aside: enough to see what was wrong with it."""
 
+MAX_REMEMBERED = 4096
+"""Digests of batches that this process has made: those of three days."""
+
 PACK_S = 30.0
 """For packing some batches: 40 ms each, on a thread of its own."""
 
@@ -56,9 +59,13 @@ class Waiting:
     """One batch of the spool."""
 
     batch: Batch
+    packed: bytes
+    """As it travels."""
     failures: int
     """In a row, that were its own."""
     ordinal: int
+    ours: bool
+    """These very bytes were encoded by this process, under the epoch that the batch has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,7 @@ class Spool:
         self._bounds = bounds or Bounds()
         self._at = at
         self._packing = FileThread("uplink-packing")
+        self._made: dict[tuple[int, bytes], None] = {}
 
     async def add(
         self,
@@ -104,6 +112,8 @@ class Spool:
         Raises `SpoolClosed` where another consent holds by now, or none.
         """
         packed = await self._packed(batches)
+        for batch, _ in packed:
+            self._remember(batch)
         self._at("before add")
         async with self._db.transaction() as tx:
             await self._hold(tx, given)
@@ -197,6 +207,11 @@ class Spool:
         bodies = await self._packing.run(lambda: [pack(batch.raw) for batch in some], PACK_S) if some else []
         return list(zip(some, bodies, strict=True))
 
+    def _remember(self, batch: Batch) -> None:
+        if len(self._made) >= MAX_REMEMBERED:
+            del self._made[next(iter(self._made))]
+        self._made[batch.epoch, hashlib.sha256(batch.raw).digest()] = None
+
     async def _hold(self, tx: Session, given: Given) -> None:
         if await tx.fetchval(QUERIES["hold_consent"], given.epoch, given.consent_id) is None:
             raise SpoolClosed
@@ -216,7 +231,8 @@ class Spool:
             body = await self._db.fetchval(QUERIES["body_of"], row["ordinal"])
             if body is None:
                 return None
-            return Waiting(_batch(row, body, given), row["failures"], row["ordinal"])
+            ours = (row["epoch"], row["sha256"]) in self._made
+            return Waiting(_batch(row, body, given), body, row["failures"], row["ordinal"], ours)
         except _NOT_NOW:
             raise
         except (StoreError, WireError, ValueError) as error:
