@@ -25,6 +25,7 @@ run: venv ## The service on your own kubeconfig
 test: venv ## Every test but the soak, against real components
 	scripts/system-packages chromium || echo "Without it, tests that take a browser are skipped." >&2
 	scripts/azurite >/dev/null || echo "Without npm, tests against Azurite are skipped." >&2
+	scripts/helm >/dev/null || echo "Without helm, tests of the chart are skipped." >&2
 	@# A shared machine may stall in the middle of a deadline: one more try, which the summary names (R).
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak" --reruns 1
 

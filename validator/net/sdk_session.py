@@ -28,6 +28,9 @@ DNS_DEADLINE_S = 4.0
 KEEP_ALIVE_S = 15.0
 """Connections serve the questions of one ask and of its neighbours; with minutes between asks, none longer."""
 
+Session = aiohttp.ClientSession
+"""What is opened here."""
+
 AddressCheck = Callable[[str, str], None]
 """Told host and address before a connection is made; raises `ProbeFailure(ENDPOINT_REFUSED)`."""
 
@@ -70,7 +73,9 @@ class SdkSessions:
         return open_session(self._resolver, check, self._tls)
 
 
-def open_session(resolver: Resolver, check: AddressCheck, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+def open_session(
+    resolver: Resolver, check: AddressCheck, tls: ssl.SSLContext, keep_alive_s: float = KEEP_ALIVE_S
+) -> aiohttp.ClientSession:
     """A session for as many probes as like; its owner closes it. No limit of its own: lanes bound the asks."""
     connector = _Connector(
         check,
@@ -78,7 +83,7 @@ def open_session(resolver: Resolver, check: AddressCheck, tls: ssl.SSLContext) -
         ssl=tls,
         resolver=_CheckedResolver(resolver, check),
         use_dns_cache=False,
-        keepalive_timeout=KEEP_ALIVE_S,
+        keepalive_timeout=keep_alive_s,
     )
     return aiohttp.ClientSession(
         connector=connector,
