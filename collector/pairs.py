@@ -6,7 +6,7 @@ the inventory and the locations' assignments, and lives while both do. One whose
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
@@ -32,11 +32,20 @@ class PairChanges(NamedTuple):
 class Pairs:
     """Those of one leader."""
 
-    def __init__(self, inventory: Inventory, locations: Locations, recorder: Recorder, clock: Clock) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        locations: Locations,
+        recorder: Recorder,
+        clock: Clock,
+        paused: Callable[[UUID], bool] = lambda _: False,
+    ) -> None:
+        """`paused` tells whether a person has paused a cluster now."""
         self._inventory = inventory
         self._locations = locations
         self._recorder = recorder
         self._clock = clock
+        self._paused = paused
         self._before: frozenset[Pair] = frozenset()
 
     def all(self) -> Iterator[tuple[Cluster, BackupLocation, Mapping[Check, CheckState]]]:
@@ -75,7 +84,7 @@ class Pairs:
         if location is None:
             return {}
         return {
-            cluster.id: cell(KnownPair(cluster, location.where, states), now).health
+            cluster.id: cell(KnownPair(cluster, location.where, states, self._paused(cluster.id)), now).health
             for cluster, _, states in self.of_location(location)
         }
 

@@ -13,7 +13,7 @@ wait until it is published, in `publication.py`. While a row is refused as a def
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from uuid import UUID
 
 import structlog
@@ -33,6 +33,12 @@ _log = structlog.get_logger(__name__)
 FLUSH_EVERY_S = 1.0
 """Longest that a verdict is only in memory. A crash loses at most this much of ages and streaks, never a Transition
 that anybody was told of."""
+
+OF_A_LISTING = frozenset({Check.BACKUPS, Check.MISSING_FILES})
+"""Checks that a listing of a whole bucket answers, once a day: it is complete, and three days would be too late."""
+
+AT_ONCE = HealthSettings(fail_after=1, pass_after=1)
+"""For those."""
 
 SWEEP_EVERY_S = 5.0
 """How often facts are looked through for those that outlived their allowance. What is *shown* never waits for it."""
@@ -113,7 +119,7 @@ class Recorder:
         for verdict in verdicts:
             checks = self.states.setdefault(verdict.subject, {})
             state = checks.get(verdict.check)
-            after = step(state, verdict, self._settings)
+            after = step(state, verdict, AT_ONCE if verdict.check in OF_A_LISTING else self._settings)
             if after is not state:
                 self._keep(checks, after)
 
@@ -124,6 +130,17 @@ class Recorder:
             subject = subject_of(state)
             self._dirty.discard(subject)
             self._writer.forget(subject)
+
+    def forget_checks(self, subject_id: SubjectId, checks: Collection[Check]) -> None:
+        """Nobody asks these any more: their states vanish here; in the database they are `retiring.py`'s to drop."""
+        known, pending = self.states.get(subject_id, {}), self._pending.get(subject_id, set())
+        for state in [known.pop(check) for check in checks if check in known]:
+            subject = subject_of(state)
+            self._dirty.discard(subject)
+            self._writer.forget(subject)
+            pending.discard(state.check)
+        if not pending:
+            self._pending.pop(subject_id, None)
 
     def pending(self, subject_id: SubjectId) -> bool:
         """Whether a change of this cluster's or pair's health is known but not yet committed."""
