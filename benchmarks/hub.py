@@ -1,6 +1,7 @@
 """The whole service as a child process of a benchmark: `muster run`, and one more taker of verdicts.
 
-Verdicts are written to stdout as JSON lists: `[monotonic_s, name, check, lane, outcome, lateness_s, skipped, took_s]`.
+Verdicts are written to stdout as JSON lists: `[monotonic_s, name, check, lane, outcome, lateness_s, skipped, took_s]`;
+those of agents, where numbered, as `{"reported": [number, …]}`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from validator.probes.settings import ApiServerSettings
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--source", type=Path, help="of clusters; without it there are none but those of agents")
+    parser.add_argument("--agent-listen", metavar="HOST:PORT")
+    parser.add_argument("--agent-tls", type=Path, metavar="DIR", help="with tls.crt and tls.key")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--interval", type=float, required=True)
     parser.add_argument("--timeout", type=float, required=True)
@@ -37,7 +40,10 @@ def main() -> int:
     options = parser.parse_args()
     settings = Settings(
         data_dir=options.data_dir,
-        static=[options.source],
+        static=[options.source or _no_clusters(options.data_dir.parent)],
+        agent_listen=options.agent_listen,
+        agent_tls_certificate=options.agent_tls and options.agent_tls / "tls.crt",
+        agent_tls_key=options.agent_tls and options.agent_tls / "tls.key",
         listen="127.0.0.1:0",
         interval_s=options.interval,
         timeout_s=options.timeout,
@@ -53,7 +59,10 @@ def main() -> int:
     def observe(verdicts: Sequence[Verdict]) -> None:
         nonlocal counted
         counted += len(verdicts)
-        if options.quiet:
+        numbers = [v.evidence["number"] for v in verdicts if "number" in v.evidence]
+        if numbers:
+            out.write(json.dumps({"reported": numbers}) + "\n")
+        if options.quiet or numbers:
             return
         now = monotonic()
         leading = app.hub.leading
@@ -97,6 +106,12 @@ def main() -> int:
     assert threading.current_thread() is threading.main_thread()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run())
+
+
+def _no_clusters(directory: Path) -> Path:
+    path = directory / "none.yaml"
+    path.write_text("[]\n")
+    return path
 
 
 if __name__ == "__main__":
