@@ -100,7 +100,7 @@ async def report_cpu_s(plan: Plan, directory: Path, issuer: Issuer) -> tuple[flo
     async with hub() as one:
         known = await register(one.url, one.headers, issuer, plan.agents, LOCATIONS)
         crowd = Crowd(known.clusters, known.locations)
-        running = crowd.running(f"https://{address}", directory, issuer.token(known.audience), HEARTBEAT_S)
+        running = crowd.running(f"https://{address}", directory, partial(issuer.token, known.audience), HEARTBEAT_S)
         await running.__aenter__()
         await asyncio.sleep(3.0)
         idle_begin, idle_at = cpu_s([one.pid]), monotonic()

@@ -127,16 +127,18 @@ class Crowd:
         self.made = 0
 
     @asynccontextmanager
-    async def running(self, url: str, directory: Path, token: str, heartbeat_s: float) -> AsyncIterator[None]:
-        """They report what they are told by `ask`, and their heartbeats."""
-        token_file = directory / "token"
-        token_file.write_text(token)
+    async def running(
+        self, url: str, directory: Path, token: Callable[[], str], heartbeat_s: float
+    ) -> AsyncIterator[None]:
+        """They report what they are told by `ask`, and their heartbeats, each with a token of its own."""
         files, resolver = FileThread("tokens"), CaresResolver()
         links: list[HubLink] = []
         async with asyncio.TaskGroup() as tasks:
             running = []
             for cluster in self._clusters:
                 buffer, standing = Buffer(5000, self._clock), Standing()
+                token_file = directory / f"token-{cluster}"
+                token_file.write_text(token())
                 link = HubLink(
                     url, cluster, token_file=token_file, ca_file=directory / "ca.pem", resolver=resolver, files=files
                 )

@@ -83,7 +83,7 @@ def view(
 
 def snapshot(
     clusters: Iterable[Cluster],
-    states: Mapping[SubjectId, States],
+    states: Mapping[UUID, States] | Mapping[SubjectId, States],
     now: float,
     pending: Callable[[UUID], bool] = lambda _: False,
 ) -> FleetSnapshot:

@@ -5,20 +5,28 @@ An instance that waits (for the database, or as a hot standby) has no picture of
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from collector.agents import Agents
 from collector.availability import Availability
 from collector.fleet import ClusterView, FleetSnapshot, assemble, view
 from collector.history import History
 from collector.inventory import Inventory
+from collector.location import BackupLocation
+from collector.location_store import Holder
 from collector.locations import Locations
 from collector.look import Look
 from collector.naming import Naming
 from collector.pairs import Pairs
 from collector.pauses import Pauses
 from collector.recorder import Recorder
+from collector.requests import Requests
+from collector.syncs import Syncs
+from collector.validation_jobs import ValidationJobs
+from muster.agents.desk import AgentDesk
 from muster.breath import breathe
 from muster.events import Events
 from validator.clock import HubClock
@@ -28,6 +36,15 @@ from validator.guard import QUIET, Guard
 
 PIECE = 200
 """Clusters that are looked at in one turn of the loop: 2 ms where all views have to be made."""
+
+
+Outside = Callable[[BackupLocation], Awaitable[Sequence[Holder]]]
+"""What in the clusters refers to a location that is to be deleted."""
+
+
+async def nothing_outside(_: BackupLocation) -> Sequence[Holder]:
+    """No cluster is asked."""
+    return ()
 
 
 class Role(StrEnum):
@@ -53,6 +70,15 @@ class Leading:
     pair_engine: Engine
     """Asks about backup locations, in lanes of its own: a storage that hangs keeps no API server waiting."""
     pairs: Pairs
+    outside: Outside = nothing_outside
+    validations: ValidationJobs
+    syncs: Syncs
+    agents: Agents
+    """Whose reports are taken for which cluster."""
+    requests: Requests
+    """What agents are asked to do now."""
+    agent_desk: AgentDesk | None = None
+    """What serves them."""
     guard: Guard = QUIET
 
 
@@ -67,6 +93,8 @@ class Hub:
         self.waiting_for = ""
         """One sentence, while starting or standing by."""
         self.leading: Leading | None = None
+        self.agent_url: str | None = None
+        """What agents are told to call, where that is known."""
         self.events = Events()
         """What is told to everybody who listens; open while this instance leads."""
         self._naming: Naming | None = None

@@ -7,6 +7,7 @@ every task by name. When it ends, what is known is flushed once more, and the pi
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from uuid import UUID
 import structlog
 
 import collector
+from collector.agents import Agents
 from collector.availability import QUERIES as AVAILABILITY_QUERIES
 from collector.availability import Availability
 from collector.cluster import Cluster
@@ -29,17 +31,27 @@ from collector.metrics import FleetMetrics
 from collector.pairs import Pairs
 from collector.pauses import Pauses
 from collector.recorder import Recorder
+from collector.requests import Requests
 from collector.transition import Transition
 from collector.vigil import Vigil
 from collector.writer import CrashPoint
 from muster.access.access import Access
+from muster.agents.assignment import Pace
+from muster.agents.desk import make_desk
+from muster.agents.source import AgentSource
 from muster.api.sse import transition_event
+from muster.direct import Direct
 from muster.guarding import watch_guard
 from muster.housekeeping import keep_house
 from muster.hub import Hub, Leading, Role
+from muster.hub_asking import make_hub_asking
 from muster.intake import Intake
+from muster.pair_probes import direct_settings
 from muster.process import freeze_once_settled
 from muster.settings import Settings
+from muster.syncing import holding, make_syncs
+from muster.validating import make_validations
+from store.errors import StoreError
 from store.leader import Leadership
 from store.pool import Database
 from store.sql import load_queries
@@ -48,7 +60,7 @@ from validator.engine import Engine, Sink
 from validator.guard import GuardSettings, shift
 from validator.health import HealthSettings
 from validator.keeper import CredentialKeeper
-from validator.model import Verdict
+from validator.model import Check, Verdict
 from validator.net.descriptors import RESERVED
 from validator.net.dialer import Dialer, StageDeadlines
 from validator.net.resolver import CaresResolver
@@ -103,7 +115,9 @@ class Leader:
         """Until it is cancelled; raises a group with `SteppedDown` where another leads, or with a `StoreError`."""
         settings, clock = self._settings(), self._clock
         queries = load_queries(Path(collector.__path__[0]) / "queries.sql")
-        inventory = Inventory(db, queries, clock, [source.name for source in self._sources])
+        agents = Agents(db, load_queries(Path(collector.__path__[0]) / "agents.sql"), clock)
+        sources = [*self._sources, AgentSource(agents)]
+        inventory = Inventory(db, queries, clock, [source.name for source in sources])
         recorder = Recorder(
             db,
             queries,
@@ -117,10 +131,13 @@ class Leader:
         )
         history = History(db, queries)
         pauses = Pauses(db, queries, clock)
-        locations = Locations(LocationStore(db, load_queries(Path(collector.__path__[0]) / "locations.sql")), clock)
+        locations = Locations(
+            LocationStore(db, load_queries(Path(collector.__path__[0]) / "locations.sql"), [holding()]), clock
+        )
         counting = load_queries(AVAILABILITY_QUERIES)
         availability = Availability(db, counting, retention_days=self._retention_days)
         vigil = Vigil(db, counting, clock, allowance_s=2.1 * settings.interval_s + settings.timeout_s)
+        await agents.load(epoch)
         await inventory.load(epoch)
         await recorder.load(epoch, grace_s=settings.interval_s + settings.timeout_s)
         await pauses.load(epoch)
@@ -131,6 +148,12 @@ class Leader:
         def sink(verdicts: Sequence[Verdict]) -> None:
             recorder.record(verdicts)
             self._metrics.observe(verdicts)
+            self._observe(verdicts)
+
+        def reported(verdicts: Sequence[Verdict]) -> None:
+            """Of agents: their lateness is no measure of this hub."""
+            recorder.record(verdicts)
+            self._metrics.observe(verdict for verdict in verdicts if verdict.check is not Check.APISERVER)
             self._observe(verdicts)
 
         schedule = ScheduleSettings(
@@ -151,8 +174,10 @@ class Leader:
         resolver = self._make_resolver()
         dialer = Dialer(resolver, TlsContexts(), StageDeadlines())
 
-        def make_probe(cluster: Cluster) -> ApiServerProbe:
+        def make_probe(cluster: Cluster) -> ApiServerProbe | None:
             assert cluster.sighting is not None
+            if cluster.sighting.cluster_id is not None:
+                return None  # only its agent reports
             return ApiServerProbe(
                 cluster.sighting.endpoint,
                 cluster.sighting.credential,
@@ -164,16 +189,79 @@ class Leader:
                 hasten=partial(engine.hasten, cluster.id),
             )
 
+        def targets_changed() -> None:
+            self._warn_of_descriptors(engine)
+            hub_asking.pairing.note()
+
         intake = Intake(
-            self._sources,
+            sources,
             inventory,
             recorder,
             engine,
             clock,
             make_probe=make_probe,
             identity_allowance_s=2.1 * settings.interval_s * settings.read_every + settings.timeout_s,
-            on_change=partial(self._warn_of_descriptors, engine),
+            on_change=targets_changed,
         )
+        pairs = Pairs(
+            inventory, locations, recorder, clock, paused=lambda each: pauses.active(each, clock.now()) is not None
+        )
+        direct = Direct(os.environ, resolver, clock, direct_settings(settings))
+        hub_asking = make_hub_asking(
+            db,
+            epoch,
+            settings,
+            clock,
+            inventory,
+            pairs,
+            recorder,
+            pair_engine=pair_engine,
+            sink=sink,
+            dialer=dialer,
+            keeper=keeper,
+            direct=direct,
+            has_agent=lambda cluster_id: cluster_id in agents.known,
+        )
+        locations.listen(hub_asking.pairing.note)
+        requests = Requests()
+        desk = make_desk(
+            agents,
+            inventory,
+            locations,
+            requests,
+            reported,
+            clock,
+            dialer=dialer,
+            keeper=keeper,
+            pace=Pace(settings.pair_interval_s, settings.pair_timeout_s),
+            tally=self._metrics.agents,
+        )
+        validations = make_validations(
+            db,
+            clock,
+            inventory,
+            locations,
+            recorder,
+            self._hub.events,
+            pair_engine=hub_asking.pairing,
+            requests=requests,
+            has_agent=lambda cluster_id: cluster_id in agents.known,
+            knows=hub_asking.pairing.knows,
+        )
+        await validations.load(epoch)
+        syncs = make_syncs(
+            db,
+            clock,
+            inventory,
+            locations,
+            recorder,
+            requests,
+            direct,
+            self._settings,
+            has_agent=lambda cluster_id: cluster_id in agents.known,
+            record=reported,
+        )
+        await syncs.load(epoch)
         guarding = GuardSettings(interval_s=settings.interval_s)
         self._hub.leading = leading = Leading(
             inventory=inventory,
@@ -184,7 +272,13 @@ class Leader:
             availability=availability,
             locations=locations,
             pair_engine=pair_engine,
-            pairs=Pairs(inventory, locations, recorder, clock),
+            pairs=pairs,
+            outside=hub_asking.references.holders,
+            validations=validations,
+            syncs=syncs,
+            agents=agents,
+            requests=requests,
+            agent_desk=desk,
         )
         self._hub.events.begin(recorder.position)
         self._hub.role, self._hub.waiting_for = Role.LEADING, ""
@@ -193,12 +287,18 @@ class Leader:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(engine.run(), name="engine")
                 tasks.create_task(pair_engine.run(), name="pair-engine")
+                tasks.create_task(hub_asking.looks.run(), name="look-engine")
+                tasks.create_task(hub_asking.pairing.run(), name="pairing")
                 tasks.create_task(keeper.run(), name="credential-keeper")
                 tasks.create_task(recorder.run(), name="recorder")
                 tasks.create_task(intake.run(), name="intake")
                 tasks.create_task(vigil.run(), name="vigil")
                 tasks.create_task(pauses.run(), name="pauses")
                 tasks.create_task(locations.run(), name="locations")
+                tasks.create_task(validations.run(), name="validations")
+                tasks.create_task(syncs.run(), name="syncs")
+                tasks.create_task(agents.run(), name="agents")
+                tasks.create_task(desk.silence.run(), name="agent-silence")
                 tasks.create_task(
                     watch_guard(leading, lambda: self._settings().references, clock, guarding), name="guard"
                 )
@@ -213,10 +313,13 @@ class Leader:
             self._hub.events.end("this instance leads no more")
             if self._hub.role is Role.LEADING:
                 self._hub.role = Role.STANDBY
-            with suppress(TimeoutError):
+            desk.close()
+            with suppress(TimeoutError, StoreError):
                 async with asyncio.timeout(LAST_FLUSH_S):
                     await recorder.flush()
+                    await agents.flush()
             self._hub.leading = None
+            await direct.close()
             await resolver.close()
 
     def _retention_days(self) -> int:
@@ -225,6 +328,9 @@ class Leader:
     def _shift_guard(self, step_s: float) -> None:
         if self._hub.leading is not None:
             self._hub.leading.guard = shift(self._hub.leading.guard, step_s)
+            self._hub.leading.validations.shift(step_s)
+            self._hub.leading.syncs.shift(step_s)
+            self._hub.leading.agents.shift(step_s)
 
     def _warn_of_descriptors(self, engine: Engine) -> None:
         """A kept connection for every target and a new one for every slot have to fit. Said when it begins."""

@@ -105,6 +105,8 @@ class Reason(StrEnum):
     STALE = "Stale"
     HUB_OUT_OF_DESCRIPTORS = "HubOutOfDescriptors"
     PROBE_DEFECT = "ProbeDefect"
+    NO_ASKER = "NoAsker"
+    VALIDATION_TIMEOUT = "ValidationTimeout"
     # source
     IDENTITY_CONFLICT = "IdentityConflict"
     CREATING = "Creating"
@@ -140,6 +142,7 @@ class Reason(StrEnum):
     WRITE_PROBE_IMMUTABLE = "WriteProbeImmutable"
     BACKUPS_TOO_OLD = "BackupsTooOld"
     BACKUP_FILES_MISSING = "BackupFilesMissing"
+    BACKUPS_UNKNOWN = "BackupsUnknown"
     # identity
     FEDERATION_MISSING = "FederationMissing"
     FEDERATION_SUBJECT_MISMATCH = "FederationSubjectMismatch"
@@ -170,6 +173,7 @@ class Reason(StrEnum):
     STANDALONE_STORK = "StandaloneStork"
     # agent
     AGENT_SILENT = "AgentSilent"
+    AGENT_DROPS = "AgentDropsVerdicts"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 from uuid import UUID
 
 from aiohttp import web
 
 from collector.location import BackupLocation
+from collector.location_store import Holder
 from collector.locations import LocationConflict, Locations
 from muster.access.audit import Audit
 from muster.access.principal import PRINCIPAL
@@ -64,6 +65,10 @@ class LocationDesk:
             found.add(cluster_id)
         return found
 
+    async def outside(self, current: BackupLocation) -> Sequence[Holder]:
+        """What in the clusters keeps it from being deleted; nothing more where that has begun."""
+        return [] if current.deleting_at is not None else await self._pictures.leading().outside(current)
+
     def conflict(self, conflict: LocationConflict, asked: BackupLocation) -> NoReturn:
         """Somebody was faster."""
         if conflict.current is None:
@@ -90,17 +95,23 @@ class LocationDesk:
     def listed(self, known: BackupLocation) -> schemas.Location:
         """A line of the list."""
         leading = self._pictures.leading()
-        return documents.location(known, leading.locations.sharing(known), self._healths(known))
+        validating = leading.validations.is_running(known.id)
+        return documents.location(known, leading.locations.sharing(known), self._healths(known), validating=validating)
 
     def status(self, known: BackupLocation) -> str:
         """The word for how it is now."""
-        return documents.status_of(known, self._healths(known))
+        validating = self._pictures.leading().validations.is_running(known.id)
+        return documents.status_of(known, self._healths(known), validating=validating)
 
     def document(self, known: BackupLocation) -> schemas.LocationDetail:
         """With its clusters."""
         leading = self._pictures.leading()
         return documents.location_detail(
-            known, leading.locations.sharing(known), self._healths(known), leading.inventory.clusters
+            known,
+            leading.locations.sharing(known),
+            self._healths(known),
+            leading.inventory.clusters,
+            validating=leading.validations.is_running(known.id),
         )
 
     def _healths(self, known: BackupLocation) -> Mapping[UUID, Health]:

@@ -65,10 +65,10 @@ def location_etag(location: BackupLocation) -> str:
 
 
 def location(
-    known: BackupLocation, sharing: Collection[BackupLocation], pairs: Mapping[UUID, Health]
+    known: BackupLocation, sharing: Collection[BackupLocation], pairs: Mapping[UUID, Health], *, validating: bool
 ) -> schemas.Location:
     """Without its clusters."""
-    return schemas.Location(**_members(known, sharing, pairs))
+    return schemas.Location(**_members(known, sharing, _roll_up(known, pairs, validating=validating)))
 
 
 def location_detail(
@@ -76,6 +76,8 @@ def location_detail(
     sharing: Collection[BackupLocation],
     pairs: Mapping[UUID, Health],
     clusters: Mapping[UUID, Cluster],
+    *,
+    validating: bool,
 ) -> schemas.LocationDetail:
     """With its clusters, by name; last those that are not in the fleet."""
     names = {each: clusters[each].name for each in known.assignments if each in clusters}
@@ -84,7 +86,7 @@ def location_detail(
         key=lambda each: (each.cluster_id not in names, names.get(each.cluster_id, ""), str(each.cluster_id)),
     )
     return schemas.LocationDetail(
-        **_members(known, sharing, pairs),
+        **_members(known, sharing, _roll_up(known, pairs, validating=validating)),
         clusters=tuple(
             schemas.AssignedCluster(
                 id=str(each.cluster_id),
@@ -98,9 +100,9 @@ def location_detail(
     )
 
 
-def status_of(known: BackupLocation, pairs: Mapping[UUID, Health]) -> str:
+def status_of(known: BackupLocation, pairs: Mapping[UUID, Health], *, validating: bool) -> str:
     """The roll-up's word."""
-    return _roll_up(known, pairs).status
+    return _roll_up(known, pairs, validating=validating).status
 
 
 def audited(known: BackupLocation) -> dict[str, Any]:
@@ -124,10 +126,8 @@ def listed(name: str, clusters: Collection[UUID]) -> dict[str, Any]:
     return {name: ids[:MOST_AUDITED], **({f"{name}_total": len(ids)} if len(ids) > MOST_AUDITED else {})}
 
 
-def _members(
-    known: BackupLocation, sharing: Collection[BackupLocation], pairs: Mapping[UUID, Health]
-) -> dict[str, Any]:
-    where, rolled = known.where, _roll_up(known, pairs)
+def _members(known: BackupLocation, sharing: Collection[BackupLocation], rolled: RollUp) -> dict[str, Any]:
+    where = known.where
     return {
         "id": str(known.id),
         "name": where.name,
@@ -171,6 +171,6 @@ def _notes(known: BackupLocation, sharing: Collection[BackupLocation]) -> Iterab
         yield f"The same bucket is in use as {', '.join(each.name for each in sharing)}."
 
 
-def _roll_up(known: BackupLocation, pairs: Mapping[UUID, Health]) -> RollUp:
+def _roll_up(known: BackupLocation, pairs: Mapping[UUID, Health], *, validating: bool) -> RollUp:
     healths = [pairs.get(cluster_id, Health.UNKNOWN) for cluster_id in known.assignments]
-    return roll_up(healths, deleting=known.deleting_at is not None)
+    return roll_up(healths, validating=validating, deleting=known.deleting_at is not None)

@@ -19,6 +19,7 @@ from muster.api.schemas.access import (
     TokenPage,
 )
 from muster.api.schemas.actions import LogLevel, PauseRequest, ValidateEvent, ValidateRequest
+from muster.api.schemas.agents import Agent, AgentDetail, AgentInstall, AgentPage, AgentRegistration
 from muster.api.schemas.availability import Availability, Bucket, Shares
 from muster.api.schemas.clusters import (
     Answer,
@@ -43,10 +44,26 @@ from muster.api.schemas.locations import (
     LocationDetail,
     LocationPage,
 )
+from muster.api.schemas.matrix import MatrixCause, MatrixCell, MatrixCellDetail, MatrixColumn, MatrixPage
 from muster.api.schemas.problem import Problem
+from muster.api.schemas.syncs import Inventory, InventoryGroup, Sync, SyncRequest, SyncStatus
+from muster.api.schemas.validations import (
+    AskedValidationJob,
+    ValidationJob,
+    ValidationJobPage,
+    ValidationRequest,
+    ValidationsAsked,
+    ValidationStep,
+)
 
 __all__ = [
+    "Agent",
+    "AgentDetail",
+    "AgentInstall",
+    "AgentPage",
+    "AgentRegistration",
     "Answer",
+    "AskedValidationJob",
     "AssignedCluster",
     "AuditEntry",
     "AuditPage",
@@ -64,6 +81,8 @@ __all__ = [
     "FleetChanged",
     "Guard",
     "Hello",
+    "Inventory",
+    "InventoryGroup",
     "Lane",
     "Lanes",
     "Location",
@@ -73,6 +92,11 @@ __all__ = [
     "LocationDetail",
     "LocationPage",
     "LogLevel",
+    "MatrixCause",
+    "MatrixCell",
+    "MatrixCellDetail",
+    "MatrixColumn",
+    "MatrixPage",
     "Pause",
     "PauseRequest",
     "Problem",
@@ -84,6 +108,9 @@ __all__ = [
     "StageTrace",
     "Store",
     "Streak",
+    "Sync",
+    "SyncRequest",
+    "SyncStatus",
     "Token",
     "TokenCreate",
     "TokenCreated",
@@ -92,4 +119,9 @@ __all__ = [
     "TransitionPage",
     "ValidateEvent",
     "ValidateRequest",
+    "ValidationJob",
+    "ValidationJobPage",
+    "ValidationRequest",
+    "ValidationStep",
+    "ValidationsAsked",
 ]
