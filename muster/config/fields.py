@@ -127,8 +127,8 @@ class Settings(BaseSettings):
     read_every: Annotated[int, Field(ge=1, le=1000)] = 4
     """Every so many questions one namespace is read too: `/readyz` alone can be green while etcd is frozen."""
     pair_interval_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 900.0
-    """Seconds between two questions about a backup location from one cluster. Storage is asked less often than clusters:
-    each question costs the tenant some requests."""
+    """Seconds between two questions about a backup location from one cluster. Storage is asked less often than clusters
+    are: each question costs the tenant some requests."""
     pair_timeout_s: Annotated[float, Field(ge=0.1, le=300.0)] = 30.0
     """Seconds that one question about a backup location may take, the token included. Below its interval."""
     resource_interval_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 180.0

@@ -19,7 +19,8 @@ async def add_location(db: Database, *clusters: UUID) -> UUID:
     await db.execute(
         "INSERT INTO locations (id, name, provider, container, path_style, write_probe, sync, owner, bucket, "
         "allow_shared, created_at, created_by) "
-        "VALUES ($1::uuid, $1::uuid::text, 's3', 'backups', false, false, false, 'us', $1::uuid::text, false, now(), 'test')",
+        "VALUES ($1::uuid, $1::uuid::text, 's3', 'backups', false, false, false, 'us', $1::uuid::text, false, now(), "
+        "'test')",
         location_id,
     )
     for cluster_id in clusters:

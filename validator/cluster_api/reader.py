@@ -40,8 +40,8 @@ MAX_CONTINUE_CHARS = 4096
 """A real one has about 150."""
 
 ACCEPT = "application/json, */*"
-"""As `kubectl get --raw` sends it. `/openid/v1/jwks` gives `application/jwk-set+json` and nothing else, and whoever takes
-JSON alone is answered 406."""
+"""As `kubectl get --raw` sends it. `/openid/v1/jwks` gives `application/jwk-set+json` and nothing else, and whoever
+takes JSON alone is answered 406."""
 
 _USER = re.compile(r'[Uu]ser "([\w:@./+=-]{1,253})"')
 
