@@ -62,6 +62,7 @@ class Agents:
         self._dirty: set[UUID] = set()
         self._in_doubt = False
         self._changed = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
         self.hub_id = UUID(int=0)
         """Who this hub is, once it is loaded; made once for a database."""
         self.since = clock.now()
@@ -79,7 +80,7 @@ class Agents:
         self._dirty.clear()
         self._in_doubt = False
         self.since = self._clock.now()
-        self._changed.set()
+        self._tell()
 
     @property
     def known(self) -> Mapping[UUID, Agent]:
@@ -99,6 +100,15 @@ class Agents:
         """Wait until a registration has come or gone since the last call. For one waiter: the source."""
         await self._changed.wait()
         self._changed.clear()
+
+    def listen(self, on_change: Callable[[], None]) -> None:
+        """Have `on_change` called after a registration has come or gone."""
+        self._listeners.append(on_change)
+
+    def _tell(self) -> None:
+        self._changed.set()
+        for on_change in self._listeners:
+            on_change()
 
     # -- registrations
 
@@ -137,7 +147,7 @@ class Agents:
             raise StoreUnavailable("the name has just become free; ask again")
         self._known[new.cluster_id] = new
         self._heard[new.cluster_id] = Heard()
-        self._changed.set()
+        self._tell()
         return new
 
     async def remove(self, cluster_id: UUID, beside: Beside = nothing_beside) -> Agent | None:
@@ -157,7 +167,7 @@ class Agents:
             await self._read_again()
             return None
         self._forget(cluster_id)
-        self._changed.set()
+        self._tell()
         return known
 
     async def settle(self) -> None:
@@ -235,7 +245,7 @@ class Agents:
                 self._known[cluster_id] = read
             self._heard.setdefault(cluster_id, heard_from(row))
         self._in_doubt = False
-        self._changed.set()
+        self._tell()
 
     def _forget(self, cluster_id: UUID) -> None:
         self._known.pop(cluster_id, None)

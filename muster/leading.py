@@ -7,7 +7,6 @@ every task by name. When it ends, what is known is flushed once more, and the pi
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,38 +18,27 @@ from uuid import UUID
 import structlog
 
 import collector
-from collector.agents import Agents
 from collector.availability import QUERIES as AVAILABILITY_QUERIES
 from collector.availability import Availability
 from collector.cluster import Cluster
 from collector.history import History
 from collector.inventory import Inventory
-from collector.location_store import LocationStore
-from collector.locations import Locations
 from collector.metrics import FleetMetrics
-from collector.pairs import Pairs
 from collector.pauses import Pauses
 from collector.recorder import Recorder
-from collector.requests import Requests
 from collector.transition import Transition
 from collector.vigil import Vigil
 from collector.writer import CrashPoint
 from muster.access.access import Access
-from muster.agents.assignment import Pace
-from muster.agents.desk import make_desk
 from muster.agents.source import AgentSource
 from muster.api.sse import transition_event
-from muster.direct import Direct
+from muster.backup_half import BackupRecords, make_backup_half
 from muster.guarding import watch_guard
 from muster.housekeeping import keep_house
 from muster.hub import Hub, Leading, Role
-from muster.hub_asking import make_hub_asking
 from muster.intake import Intake
-from muster.pair_probes import direct_settings
 from muster.process import freeze_once_settled
 from muster.settings import Settings
-from muster.syncing import holding, make_syncs
-from muster.validating import make_validations
 from store.errors import StoreError
 from store.leader import Leadership
 from store.pool import Database
@@ -60,7 +48,7 @@ from validator.engine import Engine, Sink
 from validator.guard import GuardSettings, shift
 from validator.health import HealthSettings
 from validator.keeper import CredentialKeeper
-from validator.model import Check, Verdict
+from validator.model import Verdict
 from validator.net.descriptors import RESERVED
 from validator.net.dialer import Dialer, StageDeadlines
 from validator.net.resolver import CaresResolver
@@ -70,9 +58,6 @@ from validator.probes.settings import ApiServerSettings
 from validator.schedule import ScheduleSettings
 
 _log = structlog.get_logger(__name__)
-
-FIRST_PAIRS_S = 60.0
-"""Within this time a new pair is asked about first, whatever their interval: somebody has just assigned it."""
 
 LAST_FLUSH_S = 2.5
 """Of the 5 s in which the service has to be gone after SIGTERM."""
@@ -115,8 +100,13 @@ class Leader:
         """Until it is cancelled; raises a group with `SteppedDown` where another leads, or with a `StoreError`."""
         settings, clock = self._settings(), self._clock
         queries = load_queries(Path(collector.__path__[0]) / "queries.sql")
-        agents = Agents(db, load_queries(Path(collector.__path__[0]) / "agents.sql"), clock)
-        sources = [*self._sources, AgentSource(agents)]
+        records = BackupRecords(db, clock)
+
+        def stepped(step_s: float) -> None:
+            self._shift_guard(step_s)
+            backup.shift(step_s)
+
+        sources = [*self._sources, AgentSource(records.agents)]
         inventory = Inventory(db, queries, clock, [source.name for source in sources])
         recorder = Recorder(
             db,
@@ -124,24 +114,20 @@ class Leader:
             clock,
             HealthSettings(),
             names=partial(_name, inventory),
-            location_names=lambda location_id: _location_name(locations, location_id),
+            location_names=records.location_name,
             publish=self._publish,
-            on_step=self._shift_guard,
+            on_step=stepped,
             at=self._at,
         )
         history = History(db, queries)
         pauses = Pauses(db, queries, clock)
-        locations = Locations(
-            LocationStore(db, load_queries(Path(collector.__path__[0]) / "locations.sql"), [holding()]), clock
-        )
         counting = load_queries(AVAILABILITY_QUERIES)
         availability = Availability(db, counting, retention_days=self._retention_days)
         vigil = Vigil(db, counting, clock, allowance_s=2.1 * settings.interval_s + settings.timeout_s)
-        await agents.load(epoch)
+        await records.load(epoch)
         await inventory.load(epoch)
         await recorder.load(epoch, grace_s=settings.interval_s + settings.timeout_s)
         await pauses.load(epoch)
-        await locations.load(epoch)
         await history.keep_partitions(clock.now(), settings.retention_days)
         await vigil.begin(epoch, settings.retention_days)
 
@@ -150,26 +136,10 @@ class Leader:
             self._metrics.observe(verdicts)
             self._observe(verdicts)
 
-        def reported(verdicts: Sequence[Verdict]) -> None:
-            """Of agents: their lateness is no measure of this hub."""
-            recorder.record(verdicts)
-            self._metrics.observe(verdict for verdict in verdicts if verdict.check is not Check.APISERVER)
-            self._observe(verdicts)
-
         schedule = ScheduleSettings(
             interval_s=settings.interval_s, timeout_s=settings.timeout_s, backoff_max_s=settings.backoff_max_s
         )
         engine = Engine(schedule, sink, clock)
-        pair_engine = Engine(
-            ScheduleSettings(
-                interval_s=settings.pair_interval_s,
-                timeout_s=settings.pair_timeout_s,
-                backoff_max_s=max(settings.pair_interval_s, settings.backoff_max_s),
-                first_round_s=FIRST_PAIRS_S,
-            ),
-            sink,
-            clock,
-        )
         keeper = CredentialKeeper(clock)
         resolver = self._make_resolver()
         dialer = Dialer(resolver, TlsContexts(), StageDeadlines())
@@ -190,8 +160,8 @@ class Leader:
             )
 
         def targets_changed() -> None:
-            self._warn_of_descriptors(engine)
-            hub_asking.pairing.note()
+            self._warn_of_descriptors([engine, *backup.engines])
+            backup.hub_asking.pairing.note()
 
         intake = Intake(
             sources,
@@ -203,65 +173,24 @@ class Leader:
             identity_allowance_s=2.1 * settings.interval_s * settings.read_every + settings.timeout_s,
             on_change=targets_changed,
         )
-        pairs = Pairs(
-            inventory, locations, recorder, clock, paused=lambda each: pauses.active(each, clock.now()) is not None
-        )
-        direct = Direct(os.environ, resolver, clock, direct_settings(settings))
-        hub_asking = make_hub_asking(
+        backup = make_backup_half(
             db,
             epoch,
-            settings,
+            self._settings,
             clock,
+            records,
             inventory,
-            pairs,
             recorder,
-            pair_engine=pair_engine,
+            pauses,
+            self._hub.events,
             sink=sink,
+            observe=self._observe,
+            resolver=resolver,
             dialer=dialer,
             keeper=keeper,
-            direct=direct,
-            has_agent=lambda cluster_id: cluster_id in agents.known,
-        )
-        locations.listen(hub_asking.pairing.note)
-        requests = Requests()
-        desk = make_desk(
-            agents,
-            inventory,
-            locations,
-            requests,
-            reported,
-            clock,
-            dialer=dialer,
-            keeper=keeper,
-            pace=Pace(settings.pair_interval_s, settings.pair_timeout_s),
             tally=self._metrics.agents,
         )
-        validations = make_validations(
-            db,
-            clock,
-            inventory,
-            locations,
-            recorder,
-            self._hub.events,
-            pair_engine=hub_asking.pairing,
-            requests=requests,
-            has_agent=lambda cluster_id: cluster_id in agents.known,
-            knows=hub_asking.pairing.knows,
-        )
-        await validations.load(epoch)
-        syncs = make_syncs(
-            db,
-            clock,
-            inventory,
-            locations,
-            recorder,
-            requests,
-            direct,
-            self._settings,
-            has_agent=lambda cluster_id: cluster_id in agents.known,
-            record=reported,
-        )
-        await syncs.load(epoch)
+        await backup.load(epoch)
         guarding = GuardSettings(interval_s=settings.interval_s)
         self._hub.leading = leading = Leading(
             inventory=inventory,
@@ -270,15 +199,15 @@ class Leader:
             history=history,
             pauses=pauses,
             availability=availability,
-            locations=locations,
-            pair_engine=pair_engine,
-            pairs=pairs,
-            outside=hub_asking.references.holders,
-            validations=validations,
-            syncs=syncs,
-            agents=agents,
-            requests=requests,
-            agent_desk=desk,
+            locations=records.locations,
+            pair_engine=backup.pair_engine,
+            pairs=backup.pairs,
+            outside=backup.hub_asking.references.holders,
+            validations=backup.validations,
+            syncs=backup.syncs,
+            agents=records.agents,
+            requests=backup.requests,
+            agent_desk=backup.desk,
         )
         self._hub.events.begin(recorder.position)
         self._hub.role, self._hub.waiting_for = Role.LEADING, ""
@@ -286,24 +215,17 @@ class Leader:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(engine.run(), name="engine")
-                tasks.create_task(pair_engine.run(), name="pair-engine")
-                tasks.create_task(hub_asking.looks.run(), name="look-engine")
-                tasks.create_task(hub_asking.pairing.run(), name="pairing")
                 tasks.create_task(keeper.run(), name="credential-keeper")
                 tasks.create_task(recorder.run(), name="recorder")
                 tasks.create_task(intake.run(), name="intake")
                 tasks.create_task(vigil.run(), name="vigil")
                 tasks.create_task(pauses.run(), name="pauses")
-                tasks.create_task(locations.run(), name="locations")
-                tasks.create_task(validations.run(), name="validations")
-                tasks.create_task(syncs.run(), name="syncs")
-                tasks.create_task(agents.run(), name="agents")
-                tasks.create_task(desk.silence.run(), name="agent-silence")
+                backup.start(tasks)
                 tasks.create_task(
                     watch_guard(leading, lambda: self._settings().references, clock, guarding), name="guard"
                 )
                 tasks.create_task(
-                    keep_house(history, pauses, locations, self._access, clock, self._retention_days),
+                    keep_house(history, pauses, records.locations, self._access, clock, self._retention_days),
                     name="housekeeping",
                 )
                 tasks.create_task(_hold(leadership), name="leadership")
@@ -313,13 +235,12 @@ class Leader:
             self._hub.events.end("this instance leads no more")
             if self._hub.role is Role.LEADING:
                 self._hub.role = Role.STANDBY
-            desk.close()
             with suppress(TimeoutError, StoreError):
                 async with asyncio.timeout(LAST_FLUSH_S):
                     await recorder.flush()
-                    await agents.flush()
+                    await records.agents.flush()
             self._hub.leading = None
-            await direct.close()
+            await backup.close()
             await resolver.close()
 
     def _retention_days(self) -> int:
@@ -328,14 +249,11 @@ class Leader:
     def _shift_guard(self, step_s: float) -> None:
         if self._hub.leading is not None:
             self._hub.leading.guard = shift(self._hub.leading.guard, step_s)
-            self._hub.leading.validations.shift(step_s)
-            self._hub.leading.syncs.shift(step_s)
-            self._hub.leading.agents.shift(step_s)
 
-    def _warn_of_descriptors(self, engine: Engine) -> None:
+    def _warn_of_descriptors(self, engines: Sequence[Engine]) -> None:
         """A kept connection for every target and a new one for every slot have to fit. Said when it begins."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        needed = len(engine) + sum(lane.slots for lane in engine.lanes.values()) + RESERVED
+        needed = sum(len(each) + sum(lane.slots for lane in each.lanes.values()) for each in engines) + RESERVED
         too_few = needed > limit
         if too_few and not self._too_few_descriptors:
             _log.warning(
@@ -360,11 +278,6 @@ class Leader:
 def _name(inventory: Inventory, cluster_id: UUID) -> str:
     cluster = inventory.clusters.get(cluster_id)
     return str(cluster_id) if cluster is None else cluster.name
-
-
-def _location_name(locations: Locations, location_id: UUID) -> str:
-    location = locations.known.get(location_id)
-    return str(location_id) if location is None else location.name
 
 
 async def _hold(leadership: Leadership) -> NoReturn:
