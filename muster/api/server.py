@@ -21,6 +21,7 @@ from muster.api.problems import Handler, Kind, ProblemError, problems
 from muster.api.routes import route_table
 from muster.api.sse import heartbeat
 from muster.api.turnstile import Turnstile
+from muster.breath import BREATHE
 from muster.hub import Hub
 from muster.pulse import Pulse
 from validator.health import HealthSettings
@@ -75,10 +76,11 @@ class ApiServer:
         """Of the event streams; its `run` is the composition root's to start."""
         self._connections = Connections(HEADERS)
         self._listener: asyncio.Server | None = None
-        gate, turnstile = Gate(access, self.routes, hub.clock), Turnstile()
+        gate, turnstile = Gate(access, self.routes, hub.clock), Turnstile(hub.asking)
 
         @web.middleware
         async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+            BREATHE.set(turnstile.go_on)
             await turnstile.enter()
             self._only_our_names(request)
             return await gate.admit(request, handler)
