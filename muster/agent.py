@@ -86,7 +86,7 @@ class Agent:
         self._policy = policy or ConnectPolicy()
         self._environ = environ
         self._syncs = syncs
-        self._ending = Ending(lambda: None)
+        self._ending = Ending(lambda: None, hangs="the hub or a storage")
         self.standing = Standing()
 
     async def run(self, ready: Callable[[int], None] = lambda _: None) -> int:

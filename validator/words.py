@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from validator.locations import Provider
+from validator.remedies import CLOUDS, of_cloud
+
 
 class Health(StrEnum):
     """State of a check or of a whole subject, after hysteresis."""
@@ -191,6 +194,7 @@ class ReasonInfo:
     they are the cluster that asks and the location's URL. Where the exact command differs by provider, the evidence has
     it under `fix`."""
 
-    def remedy_for(self, cluster: str, endpoint: str) -> str:
-        """The remedy with this cluster's name and endpoint in it."""
-        return self.remedy.replace("{cluster}", cluster).replace("{endpoint}", endpoint)
+    def remedy_for(self, cluster: str, endpoint: str, provider: Provider | None = None) -> str:
+        """The remedy with this cluster's name and endpoint in it; of a provider's storage without the other clouds'."""
+        text = self.remedy if provider is None else of_cloud(self.remedy, CLOUDS[provider])
+        return text.replace("{cluster}", cluster).replace("{endpoint}", endpoint)

@@ -16,6 +16,7 @@ from muster.api.matrix_lists import MatrixList
 from muster.api.present import ATTENTION, check, instant, maybe_instant
 from muster.docs.reasons import reason_link
 from validator.health import HealthSettings, shown
+from validator.locations import Provider
 from validator.model import Check
 from validator.reasons import REASONS
 
@@ -45,7 +46,7 @@ def matrix_cell_detail(
         now=instant(now),
         owner=location.owner,
         url=where,
-        remedy=None if cell.reason is None else REASONS[cell.reason].remedy_for(cluster.name, where),
+        remedy=None if cell.reason is None else REASONS[cell.reason].remedy_for(cluster.name, where, cell.provider),
         next_due_s=None if next_due_s is None else round(next_due_s, 3),
         history=f"/api/v1/clusters/{cluster.id}/history?location={location.id}",
         checks=tuple(check(each, cluster.name, where, now, settings) for each in seen),
@@ -124,9 +125,11 @@ def _cause(cause: Cause, locations: Mapping[UUID, BackupLocation]) -> schemas.Ma
     )
 
 
-def _whom(cause: Cause, locations: Mapping[UUID, BackupLocation]) -> tuple[str, str]:
-    """For the remedy: which clusters, and where."""
+def _whom(cause: Cause, locations: Mapping[UUID, BackupLocation]) -> tuple[str, str, Provider | None]:
+    """For the remedy: which clusters, where, and in whose cloud if it is one."""
     who = cause.clusters[0] if len(cause.clusters) == 1 else _MANY_CLUSTERS
+    providers = {locations[each.location_id].where.provider for each in cause.pairs}
+    provider = providers.pop() if len(providers) == 1 else None
     if len(cause.locations) == 1:
-        return who, locations[cause.pairs[0].location_id].where.url
-    return who, f"account {cause.where}" if cause.scope is Scope.ACCOUNT else _MANY_LOCATIONS
+        return who, locations[cause.pairs[0].location_id].where.url, provider
+    return who, f"account {cause.where}" if cause.scope is Scope.ACCOUNT else _MANY_LOCATIONS, provider

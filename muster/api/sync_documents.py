@@ -38,7 +38,9 @@ def sync(
         estimate_s=estimate_s(known, now) if known.is_open else None,
         before=before,
         reason=reason,
-        remedy=None if reason is None else REASONS[reason].remedy_for(name or "the hub", location.where.url),
+        remedy=None
+        if reason is None
+        else REASONS[reason].remedy_for(name or "the hub", location.where.url, location.where.provider),
         message=known.message,
     )
 

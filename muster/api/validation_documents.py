@@ -40,7 +40,9 @@ def _members(job: Job, location: BackupLocation, clusters: Clusters) -> dict[str
     name = None if cluster is None else cluster.name
     remedy = None
     if job.reason is not None:
-        remedy = REASONS[job.reason].remedy_for(name or str(job.pair.cluster_id), location.where.url)
+        remedy = REASONS[job.reason].remedy_for(
+            name or str(job.pair.cluster_id), location.where.url, location.where.provider
+        )
     return {
         "id": str(job.id),
         "cluster_id": str(job.pair.cluster_id),
