@@ -69,6 +69,10 @@ assignment takes names of clusters and the ETag of before; no cluster uses the l
 agent takes a cluster's name or its keys."""
 
 
+PYTHONS_OWN = "AST constructor recursion depth mismatch"
+"""Python 3.11 says so now and then where two threads parse at once, as schemathesis' do; no fault of what it tests."""
+
+
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     with (
@@ -94,17 +98,29 @@ def test_every_operation_answers_as_described_whatever_is_sent(
     config, report = tmp_path / "schemathesis.toml", tmp_path / "report.ndjson"
     config.write_text(CONFIG)
     program = ["schemathesis.cli", "--config-file", str(config), "run", f"{service.url}/openapi.json"]
-    options = ["--max-examples", str(EXAMPLES), "--exclude-path-regex", NO_STREAMS, "--warnings", "off"]
+    options = [
+        "--max-examples",
+        str(EXAMPLES),
+        "--workers",
+        "1",
+        "--exclude-path-regex",
+        NO_STREAMS,
+        "--warnings",
+        "off",
+    ]
     reported = ["--report", "ndjson", "--report-ndjson-path", str(report)]
-    ran = subprocess.run(
-        [sys.executable, "-m", *program, *options, *reported],
-        cwd=tmp_path,
-        env={**os.environ, "MUSTER_BEARER": local_bearer(service.url)["Authorization"]},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+    for _ in range(3):
+        ran = subprocess.run(
+            [sys.executable, "-m", *program, *options, *reported],
+            cwd=tmp_path,
+            env={**os.environ, "MUSTER_BEARER": local_bearer(service.url)["Authorization"]},
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        if PYTHONS_OWN not in ran.stdout:
+            break
     assert ran.returncode == 0, ran.stdout + ran.stderr
     statuses = _statuses(report)
     operations = {f"{method.upper()} {path}" for path, methods in described["paths"].items() for method in methods}
