@@ -26,7 +26,7 @@ from store.pool import Database
 from validator.clock import HubClock
 from validator.health import CheckState, HealthSettings, shift, stale, step, went_stale
 from validator.model import Check, SubjectId, Verdict
-from validator.reasons import Health
+from validator.reasons import Health, Reason
 
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +36,10 @@ that anybody was told of."""
 
 OF_A_LISTING = frozenset({Check.BACKUPS, Check.MISSING_FILES})
 """Checks that a listing of a whole bucket answers, once a day: it is complete, and three days would be too late."""
+
+CERTAIN = frozenset({Reason.NO_ASKER})
+"""Known without asking anybody, so that nothing flickers there. A Healthy that was held through two more of these would
+be half an hour of green, with a young age beside it, that nobody stands for."""
 
 AT_ONCE = HealthSettings(fail_after=1, pass_after=1)
 """For those."""
@@ -123,7 +127,8 @@ class Recorder:
         for verdict in verdicts:
             checks = self.states.setdefault(verdict.subject, {})
             state = checks.get(verdict.check)
-            after = step(state, verdict, AT_ONCE if verdict.check in OF_A_LISTING else self._settings)
+            at_once = verdict.check in OF_A_LISTING or verdict.reason in CERTAIN
+            after = step(state, verdict, AT_ONCE if at_once else self._settings)
             if after is not state:
                 self._keep(checks, after)
 
