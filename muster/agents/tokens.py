@@ -24,7 +24,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from collector.agent import Agent
-from muster.agents.key_set import ALGORITHMS, KeySet
+from muster.agents.key_set import ALGORITHMS, MAX_RSA_BITS, KeySet
 from validator.clock import Clock
 from validator.printable import printable
 
@@ -38,6 +38,10 @@ ask for 3607, a number that stands for an hour there. A stolen token is worth th
 LEEWAY_S = 60.0
 """For `iat` and `nbf` against our clock; the API server's clock is not ours. `exp` has none: the kubelet renews a token
 when a fifth of its time is left."""
+
+_REGISTRY = jws.JWSRegistry(algorithms=ALGORITHMS)
+_REGISTRY.max_signature_length = math.ceil(MAX_RSA_BITS / 8 / 3) * 4
+"""In base64. joserfc's own bound would refuse every token of a key that was registered with more than 6,144 bits."""
 
 MAX_KEPT = 20_000
 """Verified tokens: twice the agents that there may be, some 6 MB."""
@@ -134,7 +138,7 @@ def signed_claims(token: str, keys: KeySet) -> Mapping[str, Any]:
         return key
 
     try:
-        payload = jws.deserialize_compact(token, key_of, algorithms=ALGORITHMS).payload
+        payload = jws.deserialize_compact(token, key_of, registry=_REGISTRY).payload
         claims = json.loads(payload)
     except JoseError as error:
         raise TokenRefused(f"the token is not signed as it has to be ({_plain(error)})") from None
