@@ -134,7 +134,10 @@ def transport_failure(error: Exception, host: str, stage: Stage = Stage.STORAGE)
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Judges addresses that are written as such: aiohttp asks no resolver about them."""
+    """Judges addresses that are written as such: aiohttp asks no resolver about them.
+
+    Nor does it about `2852039166` and `127.1`, which are no addresses here and some to the C library that connects.
+    """
 
     def __init__(self, check: AddressCheck, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]  # passed on as they are
@@ -149,6 +152,9 @@ class _Connector(aiohttp.TCPConnector):
         host = req.url.raw_host or ""
         if is_literal(host):
             self._check(host, host)
+        elif host.replace(".", "").isdigit():
+            text = f"{host} is neither a name nor an address in its usual spelling: not connected, no token was sent"
+            raise ProbeFailure(Reason.ENDPOINT_REFUSED, text)
         return await super().connect(req, traces, timeout)
 
 
