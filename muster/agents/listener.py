@@ -203,7 +203,11 @@ class AgentListener:
                 Kind.TOO_LARGE, f"{request.content_length:,} bytes; a report has {MAX_REPORT_BYTES:,} at most."
             )
         raw = await read_raw(request)
-        if self._desk() is not desk or desk.agents.known.get(agent.cluster_id) is not agent:
+        if (
+            self._desk() is not desk
+            or desk.agents.known.get(agent.cluster_id) is not agent
+            or agent.cluster_id not in desk.inventory.clusters  # what is forgotten must not come back
+        ):
             raise ProblemError(Kind.NOT_LEADING, "Another instance leads, or the registration has changed. Come again.")
         try:
             report = read_report(raw)
