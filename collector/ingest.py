@@ -16,14 +16,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from collector.requests import ReportedSync, Request, RequestKind, SyncState
-from validator.clean import clean_evidence, clean_text
+from validator.clean import MAX_EVIDENCE_CHARS, MAX_EVIDENCE_ITEMS, clean_evidence, clean_text
 from validator.model import MAX_MESSAGE_CHARS, Check, Evidence, Outcome, Verdict
 from validator.printable import printable
 from validator.reasons import REASONS, Reason, Stage
@@ -39,9 +39,6 @@ MAX_AGE_S = 3600.0
 
 MAX_PERIOD_S = 3600.0
 """Of what an agent says of its own period: a fact stands for some two hours at most."""
-
-MAX_EVIDENCE = 100
-"""Items that are looked at; 64 of them are kept."""
 
 MAX_VERSION_CHARS = 64
 METHOD = "agent"
@@ -114,6 +111,9 @@ class Taken:
     """Index and reason; of syncs the index goes on after the last verdict's."""
 
 
+Judging = Generator[None, None, Taken]
+
+
 def read_report(raw: bytes) -> Report:
     """The envelope. Raises `BadReport`."""
     try:
@@ -137,6 +137,17 @@ def read_report(raw: bytes) -> Report:
 
 def judge(report: Report, arrival: Arrival) -> Taken:
     """Take what can be believed. 12 to 32 µs a verdict."""
+    steps = judging(report, arrival)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            taken: Taken = end.value
+            return taken
+
+
+def judging(report: Report, arrival: Arrival) -> Judging:
+    """The same in steps of one item each: one that is made to be costly takes some ms, and a report has 510."""
     verdicts: list[tuple[Verdict, Request | None]] = []
     syncs: list[tuple[Request, ReportedSync]] = []
     refused: list[tuple[int, str]] = []
@@ -145,11 +156,13 @@ def judge(report: Report, arrival: Arrival) -> Taken:
             verdicts.append(_verdict(item, arrival))
         except Refused as why:
             refused.append((index, str(why)))
+        yield
     for index, item in enumerate(report.syncs, len(report.verdicts)):
         try:
             syncs.append(_sync(item, arrival))
         except Refused as why:
             refused.append((index, str(why)))
+        yield
     return Taken(tuple(verdicts), tuple(syncs), tuple(refused))
 
 
@@ -303,9 +316,9 @@ def _evidence(value: object) -> Evidence:
     """Flat, clean, and with the method that is ours to say."""
     kept: dict[str, str | int | float | bool] = {"method": METHOD}
     if isinstance(value, dict):
-        for key, each in list(value.items())[:MAX_EVIDENCE]:
+        for key, each in list(value.items())[:MAX_EVIDENCE_ITEMS]:
             if isinstance(each, str):
-                kept[key] = each if _PLAIN(each) else scrub(each[:4000])
+                kept[key] = each if _PLAIN(each) else scrub(each[: 2 * MAX_EVIDENCE_CHARS])
             elif isinstance(each, int | float):
                 kept[key] = each
         kept["method"] = METHOD

@@ -1,29 +1,40 @@
 """What becomes of a report: judged, recorded, counted, and told to whoever waits for an answer in it.
 
-Everything between the look at the report's number and the record is one step of the loop, so that a report that comes
-twice at once is taken once, and no pair can vanish in between. The largest report takes some 10 ms.
+Judging is done in pieces: an honest report of 500 verdicts takes some 10 ms, and one that was made to be costly a
+hundred. Of one agent one report is judged at a time, so that a tenant who sends many has one piece in a turn of the
+loop, as everybody has. Then everything between the look at the report's number and the record is one step of the loop,
+so that a report that comes twice at once is taken once, and no pair can vanish in between.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import monotonic
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 
 from collector.agent import Agent
 from collector.agents import Agents
-from collector.ingest import METHOD, OF_CLUSTER, OF_UNREACHABLE, Arrival, Report, Taken, judge
+from collector.ingest import METHOD, OF_CLUSTER, OF_UNREACHABLE, Arrival, Report, Taken, judging
 from collector.locations import Locations
 from collector.measured import AgentTotals
 from collector.requests import Answered, Request, RequestKind, Requests
 from muster.agents.assignment import Assignments, is_used
+from muster.breath import breathe
 from validator.clock import Clock
 from validator.model import Check, Evidence, Outcome, Verdict
 from validator.reasons import REASONS, Reason
 
 _log = structlog.get_logger(__name__)
+
+PIECE_S = 0.0005
+"""Of judging, in one turn of the loop."""
+
+NOTHING = Taken((), (), ())
 
 SKEW_S = 300.0
 """Of the agent's clock: from here on clouds refuse what is signed with it."""
@@ -59,23 +70,68 @@ class Reports:
         self._sink = sink
         self._clock = clock
         self._tally = tally
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        """Of agents that have a report here now. No I/O is waited for within."""
 
-    def take(self, agent: Agent, report: Report, arrived_at: float) -> Told:
-        """Record what can be believed. `arrived_at` is when the report's first byte came, by the hub's clock."""
+    async def take(
+        self, agent: Agent, report: Report, arrived_at: float, stands: Callable[[], bool] = lambda: True
+    ) -> Told | None:
+        """Record what can be believed. `arrived_at` is when the report's first byte came, by the hub's clock.
+
+        None, and nothing is recorded, where the registration does not stand any more once it is judged.
+        """
+        async with self._turns.setdefault(agent.cluster_id, asyncio.Lock()):
+            taken = await self._judged(agent, report, arrived_at)
+            return self._record(agent, report, taken, arrived_at) if stands() else None
+
+    async def _judged(self, agent: Agent, report: Report, arrived_at: float) -> Taken:
+        cluster_id = agent.cluster_id
+        if self._agents.heard(cluster_id).knows(report.boot, report.sequence):
+            return NOTHING
+        steps = judging(
+            report,
+            Arrival(
+                cluster_id=cluster_id,
+                at=arrived_at,
+                spare_s=self._assignments.pace.spare_s,
+                of_cluster=OF_CLUSTER if agent.name is None else OF_UNREACHABLE,
+                is_assigned=lambda location_id: self._is_assigned(cluster_id, location_id),
+                request=self._requests.find,
+            ),
+        )
+        begun_at = monotonic()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                taken: Taken = end.value
+                return taken
+            if monotonic() - begun_at > PIECE_S:
+                await breathe()
+                begun_at = monotonic()
+
+    def _is_assigned(self, cluster_id: UUID, location_id: UUID) -> bool:
+        return is_used(self._locations.known.get(location_id), cluster_id)
+
+    def _still(self, cluster_id: UUID, taken: Taken) -> Taken:
+        """Without what has been unassigned while it was judged."""
+        return replace(
+            taken,
+            verdicts=tuple(
+                each
+                for each in taken.verdicts
+                if each[0].location_id is None or self._is_assigned(cluster_id, each[0].location_id)
+            ),
+            syncs=tuple(each for each in taken.syncs if self._is_assigned(cluster_id, each[0].location_id)),
+        )
+
+    def _record(self, agent: Agent, report: Report, taken: Taken, arrived_at: float) -> Told:
         cluster_id, tally = agent.cluster_id, self._tally
         tally.reports += 1
         if self._agents.heard(cluster_id).knows(report.boot, report.sequence):
             tally.duplicates += 1
             return Told(0, (), duplicate=True, assignment=self._assignments.version(cluster_id))
-        arrival = Arrival(
-            cluster_id=cluster_id,
-            at=arrived_at,
-            spare_s=self._assignments.pace.spare_s,
-            of_cluster=OF_CLUSTER if agent.name is None else OF_UNREACHABLE,
-            is_assigned=lambda location_id: is_used(self._locations.known.get(location_id), cluster_id),
-            request=self._requests.find,
-        )
-        taken = judge(report, arrival)
+        taken = self._still(cluster_id, taken)
         skew_s = report.sent_at - arrived_at
         dropped = self._agents.note(cluster_id, report.boot, report.sequence, report.dropped, report.version, skew_s)
         tally.verdicts += len(taken.verdicts)

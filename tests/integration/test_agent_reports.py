@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from collector.ingest import MAX_REPORT_BYTES, MAX_VERDICTS
+from collector.ingest import MAX_REPORT_BYTES, MAX_VERDICTS, Report, read_report
 from collector.requests import Answered, RequestKind
 from muster.agents import listener as listener_module
 from muster.hub import Role
@@ -228,6 +228,49 @@ async def test_a_10_mb_report_is_refused_before_it_is_read(light: AgentBench) ->
     raw = json.dumps({"boot": str(uuid4()), "sequence": 1, "sent_at": 1, "verdicts": full}).encode()
     assert len(raw) < MAX_REPORT_BYTES
     assert (await agent.send(raw))[0] == 200
+
+
+def costly(agent: AgentClient, location_id: UUID) -> Report:
+    """As large as may be, of texts over which scrubbing takes longest."""
+    evidence = {f"k{number}": "a a a a a a a a a " for number in range(60)}
+    verdict = agent.verdict(location_id, "RoleMissing", evidence=evidence)
+    head = {"boot": str(uuid4()), "sequence": 1, "sent_at": 1.0}
+    raw = json.dumps({**head, "verdicts": [verdict] * MAX_VERDICTS}).encode()
+    assert MAX_REPORT_BYTES * 0.8 < len(raw) < MAX_REPORT_BYTES
+    return read_report(raw)
+
+
+async def test_a_report_that_was_made_to_be_costly_does_not_hold_the_loop(light: AgentBench) -> None:
+    agent = await light.agent("berlin")
+    location, known = light.hub.put_location("daily", agent.cluster_id), light.agents.known[agent.cluster_id]
+    turns = 0
+
+    async def probes() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    probing = asyncio.create_task(probes())
+    reports = [costly(agent, location.id) for _ in range(3)]
+    took = await asyncio.gather(*(light.desk.reports.take(known, each, light.now()) for each in reports))
+    probing.cancel()
+    assert [told and told.accepted for told in took] == [MAX_VERDICTS] * 3
+    assert turns > 100  # in one piece each it would be some ten
+
+
+async def test_what_has_gone_while_a_report_was_judged_is_not_brought_back(light: AgentBench) -> None:
+    agent = await light.agent("berlin")
+    location, known = light.hub.put_location("daily", agent.cluster_id), light.agents.known[agent.cluster_id]
+    taking = asyncio.create_task(light.desk.reports.take(known, costly(agent, location.id), light.now()))
+    await asyncio.sleep(0)  # it has begun
+    light.hub.put_location("daily")  # unassigned
+    told = await taking
+    assert told is not None
+    assert told.accepted == 0
+    assert [verdict.check for verdict in light.recorded] == [Check.AGENT]
+    assert await light.desk.reports.take(known, costly(agent, location.id), light.now(), lambda: False) is None
+    assert len(light.recorded) == 1
 
 
 async def test_what_is_no_report_is_refused_with_the_field(light: AgentBench) -> None:
