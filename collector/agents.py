@@ -96,13 +96,17 @@ class Agents:
         """What its agent has told; empty where it never has. Read-only for everybody else."""
         return self._heard.get(cluster_id) or Heard()
 
+    def speaks(self, cluster_id: UUID) -> bool:
+        """Whether it has ever reported: a registration alone asks nobody anything."""
+        return cluster_id in self._known and self.heard(cluster_id).last_report_at is not None
+
     async def changed(self) -> None:
         """Wait until a registration has come or gone since the last call. For one waiter: the source."""
         await self._changed.wait()
         self._changed.clear()
 
     def listen(self, on_change: Callable[[], None]) -> None:
-        """Have `on_change` called after a registration has come or gone."""
+        """Have `on_change` called after a registration has come or gone, or its first report has come."""
         self._listeners.append(on_change)
 
     def _tell(self) -> None:
@@ -180,8 +184,11 @@ class Agents:
     def note(self, cluster_id: UUID, boot: UUID, sequence: int, dropped: int, version: str, skew_s: float) -> int:
         """A report was taken; gives how many verdicts its agent had to drop since the one before."""
         heard = self._heard.setdefault(cluster_id, Heard())
+        is_first = heard.last_report_at is None
         heard.version, heard.last_report_at, heard.skew_s = version, self._clock.now(), skew_s
         self._dirty.add(cluster_id)
+        if is_first:
+            self._tell()
         return heard.note(boot, sequence, dropped)
 
     def shift(self, step_s: float) -> None:

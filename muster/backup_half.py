@@ -178,7 +178,7 @@ def make_backup_half(
         dialer=dialer,
         keeper=keeper,
         direct=direct,
-        has_agent=records.has_agent,
+        has_agent=records.agents.speaks,
     )
     locations.listen(hub_asking.pairing.note)
     records.agents.listen(hub_asking.pairing.note)

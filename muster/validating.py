@@ -51,9 +51,9 @@ def make_validations(
     by_agent = AgentCarrier(requests)
 
     def choose(pair: Pair) -> Way | Nobody:
-        if has_agent(pair.cluster_id):
-            return Way(by_agent, AGENT)
-        return Way(by_hub, "") if knows(pair) else Nobody(Reason.NO_ASKER, NO_WAY)
+        if knows(pair):  # also where an agent is registered that has never reported
+            return Way(by_hub, "")
+        return Way(by_agent, AGENT) if has_agent(pair.cluster_id) else Nobody(Reason.NO_ASKER, NO_WAY)
 
     def on_step(job: Job) -> None:
         location = locations.known.get(job.pair.location_id)

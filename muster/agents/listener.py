@@ -42,8 +42,8 @@ MAX_WAIT_S = 60.0
 
 BURST, EVERY_S = 40, 1.0
 """Requests of one agent at once, and one more in so many seconds. It needs one report and one poll every 30 s, and a
-few more when somebody waits for answers. The largest honest reports, at this rate, cost a hundredth of a core; those that
-were made to be costly up to half of one, in pieces."""
+few more when somebody waits for answers. The largest honest reports, at this rate, cost a hundredth of a core; those
+that were made to be costly up to half of one, in pieces."""
 
 MAX_CONNECTIONS = 20_000
 """Two for each agent that there may be; of fewer descriptors a third."""

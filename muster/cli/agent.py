@@ -22,8 +22,8 @@ seconds, having told the hub what it has not been told yet.
 
 \b
 Examples:
-  muster agent --hub https://muster.example:8647 --cluster 0195b6c0-7000-7000-8000-000000000001
-  muster agent --hub https://10.0.0.5:8647 --cluster "$CLUSTER" --ca-file hub-ca.pem
+  muster agent --hub https://muster.example:8646 --cluster 0195b6c0-7000-7000-8000-000000000001
+  muster agent --hub https://10.0.0.5:8646 --cluster "$CLUSTER" --ca-file hub-ca.pem
 
 \b
 Exit codes:

@@ -100,7 +100,8 @@ def add(
         return
     print(escaped(f"{made.cluster}: reports of {made.namespace}/{made.service_account} are taken."), file=sys.stderr)
     if made.install.hub_url is None:
-        print("Put the agents' address of the hub for HUB:PORT (or set agent_url there).", file=sys.stderr)
+        print("Put the agents' address of the hub for HUB:PORT, or set agent_url there.", file=sys.stderr)
+        print("Agents are heard only where agent_listen is set, too: docs/operations.md#agents.", file=sys.stderr)
     print(f"Its token needs the audience {made.install.audience}. Install it there:", file=sys.stderr)
     print(escaped(made.install.command))
 

@@ -44,6 +44,23 @@ def health(bench: AgentBench, agent: AgentClient, location_id: UUID) -> Health |
     return states[Check.LOCATION].health if Check.LOCATION in states else None
 
 
+async def test_an_agent_is_counted_on_from_its_first_report_on_and_not_from_its_registration(bench: AgentBench) -> None:
+    agent = await bench.agent("berlin")
+    told: list[bool] = []
+    bench.agents.listen(lambda: told.append(bench.agents.speaks(agent.cluster_id)))
+    assert not bench.agents.speaks(agent.cluster_id)  # whoever asks about its pairs now goes on
+    await agent.assignment()
+    assert not bench.agents.speaks(agent.cluster_id)
+    for _ in range(2):
+        assert (await agent.report())[0] == 200
+    assert told == [True]
+    await bench.agents.flush()
+    await bench.lead()
+    assert bench.agents.speaks(agent.cluster_id)
+    await bench.agents.remove(agent.cluster_id)
+    assert not bench.agents.speaks(agent.cluster_id)
+
+
 # -- reports
 
 
