@@ -110,6 +110,7 @@ class Syncs:
         """By location and asker: the end of the last sync of the interval."""
         self._running: dict[UUID, asyncio.Task[None]] = {}
         self._in_doubt = False
+        self._inventories_in_doubt = False
         self._reads = 0
         self._look_at = 0.0
         self._changed = asyncio.Event()
@@ -182,7 +183,7 @@ class Syncs:
         except BaseException:
             self._in_doubt = True  # it may have been done
             raise
-        await self._read_again()
+        await self._read_again(inventories=False)
         if done and new.id in self._open:
             self._changed.set()
             return self._open[new.id]
@@ -331,7 +332,7 @@ class Syncs:
             reason=result.reason,
             message=result.message,
         )
-        await self._store.end(self._epoch, ended, kept)
+        done = await self._store.end(self._epoch, ended, kept)
         if (task := self._running.get(sync.id)) is not None:
             task.cancel()
         if sync.cluster_id is not None:
@@ -340,7 +341,9 @@ class Syncs:
         _log.info("sync ended", location=str(sync.location_id), state=state, listed=ended.listed, reason=ended.reason)
         if kept is not None:
             self._judge(ended, kept)
-        await self._read_again()
+        if done and kept is not None:
+            self._kept[sync.location_id] = kept
+        await self._read_again(inventories=not done)  # it had ended: by a write whose answer was lost
 
     def _judge(self, sync: Sync, kept: KeptInventory) -> None:
         """What the inventory says of pairs: of its own alone where an agent has made it."""
@@ -417,12 +420,22 @@ class Syncs:
         location = self._locations().get(location_id)
         return location is not None and location.bucket == bucket
 
-    async def _read_again(self) -> None:
-        """What the database has is the truth, but for progress. Raises `StoreError`."""
+    async def _read_again(self, *, inventories: bool = True) -> None:
+        """What the database has is the truth, but for progress. Raises `StoreError`.
+
+        Without the inventories where nothing of ours about them is in doubt: all of them at each beginning and end of a
+        sync would be a second of the loop at two thousand locations.
+        """
         self._in_doubt = True
         self._reads += 1
         reads = self._reads
-        found, kept = await self._store.read_again(self._epoch)
+        if inventories or self._inventories_in_doubt:
+            self._inventories_in_doubt = True
+            found, kept = await self._store.read_again(self._epoch)
+            self._inventories_in_doubt = False
+        else:
+            found, there = await self._store.syncs_again(self._epoch), self._locations()
+            kept = {key: each for key, each in self._kept.items() if key in there}
         self._take(found, kept)
         self._in_doubt = reads != self._reads  # of two at once nobody knows which is the newer
 

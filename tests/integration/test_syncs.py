@@ -119,6 +119,23 @@ class TestOneAtATime:
 
 
 class TestAgents:
+    async def test_its_inventory_is_kept_and_all_the_others_are_not_read_for_it(
+        self, db: Database, clusters: list[UUID]
+    ) -> None:
+        """They have up to 40 KB each, and there is one a location."""
+        a = new_location("a", *clusters)
+        bench = await sync_bench(db, a)
+        bench.agents = set(clusters)
+        bench.syncs._store = SyncStore(db, {k: v for k, v in SYNC_QUERIES.items() if k != "read_inventories"})
+        async with bench.running():
+            sync = await bench.syncs.start(a, clusters[0], "ann", queue=False)
+            await bench.until(lambda: bench.requests.asked)
+            bench.say(sync.id, Reported.SUCCEEDED, inventory=to_document(inventory()))
+            await bench.until(lambda: bench.syncs.open_of(a.id) is None)
+        assert (kept := bench.syncs.inventory(a.id)) is not None
+        after = await sync_bench(db)
+        assert after.syncs.inventory(a.id) == kept
+
     async def test_an_agent_lists_and_only_its_own_pair_is_judged(self, db: Database, clusters: list[UUID]) -> None:
         a = new_location("a", *clusters)
         bench = await sync_bench(db, a)
