@@ -88,7 +88,7 @@ def settings_from(
     check(
         None
         if cluster_id
-        else f"--cluster: {printable(cluster)!r} is no UUID; it is what `muster clusters add --agent` printed"
+        else f"--cluster: {printable(cluster)!r} is no UUID; it is what `muster clusters add` printed"
     )
     endpoints = frozenset(each.rstrip("/") for each in allow_endpoint)
     for endpoint in sorted(endpoints):

@@ -136,7 +136,9 @@ def nobody(location: BackupLocation, cluster: str | None) -> ProblemError:
             f"No cluster that uses {location.name} has an agent, and its owner {location.owner} is not among "
             "`direct_owners`, whose locations the hub lists itself."
         )
-    return ProblemError(Kind.NO_SYNC_ASKER, f"{detail} Install the agent: `muster clusters add --agent` prints how.")
+    return ProblemError(
+        Kind.NO_SYNC_ASKER, f"{detail} Install the agent: `muster clusters add --cluster NAME` prints how."
+    )
 
 
 def no_inventory(location: BackupLocation) -> ProblemError:

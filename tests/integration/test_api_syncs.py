@@ -123,7 +123,7 @@ async def test_what_nobody_can_list_is_said_with_the_remedy(syncing: SyncApi) ->
     syncing.bench.direct = set()
     status, problem = await syncing.ask("POST", "/backups-eu/sync", {})
     assert (status, problem["type"]) == (409, "/problems/no-sync-asker")
-    assert "muster clusters add --agent" in str(problem["detail"])
+    assert "muster clusters add --cluster NAME" in str(problem["detail"])
     status, problem = await syncing.ask("POST", "/backups-eu/sync", {"cluster": "berlin"})
     assert (status, "berlin has no agent" in str(problem["detail"])) == (409, True)
     assert (await syncing.ask("POST", "/backups-eu/sync", {"cluster": "nowhere"}))[0] == 404
