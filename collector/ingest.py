@@ -43,11 +43,12 @@ MAX_PERIOD_S = 3600.0
 MAX_VERSION_CHARS = 64
 METHOD = "agent"
 
-OF_CLUSTER = frozenset({Check.WORKLOAD_IDENTITY, Check.VELERO, Check.STORK})
-"""What an agent may say of its cluster. How the API server answers, and whether the agent reports, the hub sees for
-itself; which cluster it is, is nothing that a cluster could vouch for."""
+OF_CLUSTER = frozenset({Check.WORKLOAD_IDENTITY})
+"""What an agent may say of its cluster. What the hub sees for itself (how the API server answers, what Velero and Stork
+say, whether the agent reports) it is not told: two who say different things would end each other's streaks. Which
+cluster it is, is nothing that a cluster could vouch for."""
 
-OF_UNREACHABLE = OF_CLUSTER | {Check.APISERVER}
+OF_UNREACHABLE = OF_CLUSTER | {Check.APISERVER, Check.VELERO, Check.STORK}
 """The same, of a cluster that the hub can't reach."""
 
 OF_PAIR = frozenset({Check.LOCATION, Check.OBJECT_LOCK, Check.BACKUPS, Check.MISSING_FILES})

@@ -21,6 +21,8 @@ from validator.health import CheckState
 from validator.model import Check, Pair
 from validator.reasons import Health
 
+_WORKS = (Health.HEALTHY, Health.DEGRADED)
+
 
 class PairChanges(NamedTuple):
     """What became of the pairs since the look before."""
@@ -87,6 +89,16 @@ class Pairs:
             cluster.id: cell(KnownPair(cluster, location.where, states, self._paused(cluster.id)), now).health
             for cluster, _, states in self.of_location(location)
         }
+
+    def worked(self, location_id: UUID) -> int:
+        """From how many clusters the location worked when they last could tell, which they can't now."""
+        location, now = self._locations.known.get(location_id), self._clock.now()
+        if location is None:
+            return 0
+        cells = (
+            cell(KnownPair(cluster, location.where, states), now) for cluster, _, states in self.of_location(location)
+        )
+        return sum(each.health is Health.UNKNOWN and each.last_known in _WORKS for each in cells)
 
     def look(self) -> PairChanges:
         """What has come and gone since the last look; what is gone is forgotten. 0.4 µs a pair."""

@@ -46,7 +46,8 @@ from validator.net.resolver import Resolver
 from validator.schedule import ScheduleSettings
 
 FIRST_PAIRS_S = 60.0
-"""Within this time a new pair is asked about first, whatever their interval: somebody has just assigned it."""
+"""Within this time a new pair is asked about first, and one that says something new again, whatever their interval:
+somebody has just assigned it, or broken or mended it."""
 
 
 class BackupRecords:
@@ -157,6 +158,7 @@ def make_backup_half(
             timeout_s=settings.pair_timeout_s,
             backoff_max_s=max(settings.pair_interval_s, settings.backoff_max_s),
             first_round_s=FIRST_PAIRS_S,
+            confirm_within_s=FIRST_PAIRS_S,
         ),
         sink,
         clock,

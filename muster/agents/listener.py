@@ -21,6 +21,7 @@ from contextlib import suppress
 from time import monotonic
 from uuid import UUID
 
+import structlog
 from aiohttp import web
 
 from collector.agent import Agent
@@ -30,9 +31,11 @@ from muster.agents.desk import AgentDesk
 from muster.agents.keys import KeysUnavailable
 from muster.agents.tokens import NotThisAgent, TokenRefused
 from muster.api.bodies import check_json, read_raw
-from muster.api.connections import Connections
+from muster.api.connections import Connections, Listener
 from muster.api.problems import Handler, Kind, ProblemError, problems
 from muster.hub import Hub, Role
+
+_log = structlog.get_logger(__name__)
 
 PREFIX = "/agent/v1"
 CLUSTER_HEADER = "Muster-Cluster"
@@ -51,6 +54,9 @@ MAX_CONNECTIONS = 20_000
 STOP_TIMEOUT_S = 1.8
 GRACE_S = 0.75
 """As the API's: within the 5 s in which the service has to be gone."""
+
+NO_KEYS = "The keys of this cluster's tokens are not at hand; the hub's log says why. Send it again."
+"""To somebody who has not shown who they are: where the hub reads keys, and how that fails, is not for them."""
 
 HEADERS = {"Cache-Control": "no-store", "Server": "muster", "X-Content-Type-Options": "nosniff"}
 
@@ -85,7 +91,7 @@ class AgentListener:
         app.router.add_post(f"{PREFIX}/report", self._admitted(self._report))
         app.on_response_prepare.append(_add_headers)
         self._runner = web.AppRunner(app, shutdown_timeout=GRACE_S)
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
 
     @property
     def url(self) -> str:
@@ -175,7 +181,8 @@ class AgentListener:
             desk.tally.unauthenticated += 1
             raise ProblemError(Kind.UNAUTHENTICATED, f"{_sentence(error)}.") from None
         except KeysUnavailable as error:
-            raise ProblemError(Kind.KEYS_UNAVAILABLE, f"{_sentence(error)}.") from None
+            _log.debug("keys are not to be had", cluster=str(agent.cluster_id), error=str(error))
+            raise ProblemError(Kind.KEYS_UNAVAILABLE, NO_KEYS) from None
 
     def _bucket(self, cluster_id: UUID) -> Bucket:
         """Only for those who have shown who they are: nobody can use up another's."""

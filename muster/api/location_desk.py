@@ -9,6 +9,7 @@ from uuid import UUID
 from aiohttp import web
 
 from collector.location import BackupLocation
+from collector.location_status import RollUp, roll_up
 from collector.location_store import Holder
 from collector.locations import LocationConflict, Locations
 from muster.access.audit import Audit
@@ -94,29 +95,30 @@ class LocationDesk:
 
     def listed(self, known: BackupLocation) -> schemas.Location:
         """A line of the list."""
-        leading = self._pictures.leading()
-        validating = leading.validations.is_running(known.id)
-        return documents.location(known, leading.locations.sharing(known), self._healths(known), validating=validating)
+        return documents.location(known, self.locations.sharing(known), self._rolled(known, self._healths(known)))
 
     def status(self, known: BackupLocation) -> str:
         """The word for how it is now."""
-        validating = self._pictures.leading().validations.is_running(known.id)
-        return documents.status_of(known, self._healths(known), validating=validating)
+        return self._rolled(known, self._healths(known)).status
 
     def document(self, known: BackupLocation) -> schemas.LocationDetail:
         """With its clusters."""
-        leading = self._pictures.leading()
-        return documents.location_detail(
-            known,
-            leading.locations.sharing(known),
-            self._healths(known),
-            leading.inventory.clusters,
-            validating=leading.validations.is_running(known.id),
-        )
+        leading, healths = self._pictures.leading(), self._healths(known)
+        sharing, rolled = leading.locations.sharing(known), self._rolled(known, healths)
+        return documents.location_detail(known, sharing, healths, leading.inventory.clusters, rolled)
 
     def _healths(self, known: BackupLocation) -> Mapping[UUID, Health]:
         """Of its pairs, by cluster."""
         return self._pictures.leading().pairs.healths(known.id)
+
+    def _rolled(self, known: BackupLocation, healths: Mapping[UUID, Health]) -> RollUp:
+        leading = self._pictures.leading()
+        return roll_up(
+            [healths.get(cluster_id, Health.UNKNOWN) for cluster_id in known.assignments],
+            worked=leading.pairs.worked(known.id),
+            validating=leading.validations.is_running(known.id),
+            deleting=known.deleting_at is not None,
+        )
 
     def answer(self, known: BackupLocation, status: int = 200) -> web.Response:
         """The document, with the tag of the assignment."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from collector.cluster import Cluster
 from collector.location import Assignment, BackupLocation, problems_of
-from collector.location_status import RollUp, roll_up
+from collector.location_status import RollUp
 from muster.api import schemas
 from muster.api.present import instant, maybe_instant
 from validator.locations import FieldProblem, Location, Provider, environment_from
@@ -64,11 +64,9 @@ def location_etag(location: BackupLocation) -> str:
     return f'"l{location.id.hex[:12]}-{location.version}"'
 
 
-def location(
-    known: BackupLocation, sharing: Collection[BackupLocation], pairs: Mapping[UUID, Health], *, validating: bool
-) -> schemas.Location:
+def location(known: BackupLocation, sharing: Collection[BackupLocation], rolled: RollUp) -> schemas.Location:
     """Without its clusters."""
-    return schemas.Location(**_members(known, sharing, _roll_up(known, pairs, validating=validating)))
+    return schemas.Location(**_members(known, sharing, rolled))
 
 
 def location_detail(
@@ -76,8 +74,7 @@ def location_detail(
     sharing: Collection[BackupLocation],
     pairs: Mapping[UUID, Health],
     clusters: Mapping[UUID, Cluster],
-    *,
-    validating: bool,
+    rolled: RollUp,
 ) -> schemas.LocationDetail:
     """With its clusters, by name; last those that are not in the fleet."""
     names = {each: clusters[each].name for each in known.assignments if each in clusters}
@@ -86,7 +83,7 @@ def location_detail(
         key=lambda each: (each.cluster_id not in names, names.get(each.cluster_id, ""), str(each.cluster_id)),
     )
     return schemas.LocationDetail(
-        **_members(known, sharing, _roll_up(known, pairs, validating=validating)),
+        **_members(known, sharing, rolled),
         clusters=tuple(
             schemas.AssignedCluster(
                 id=str(each.cluster_id),
@@ -98,11 +95,6 @@ def location_detail(
             for each in assigned
         ),
     )
-
-
-def status_of(known: BackupLocation, pairs: Mapping[UUID, Health], *, validating: bool) -> str:
-    """The roll-up's word."""
-    return _roll_up(known, pairs, validating=validating).status
 
 
 def audited(known: BackupLocation) -> dict[str, Any]:
@@ -169,8 +161,3 @@ def _notes(known: BackupLocation, sharing: Collection[BackupLocation]) -> Iterab
         )
     if sharing:
         yield f"The same bucket is in use as {', '.join(each.name for each in sharing)}."
-
-
-def _roll_up(known: BackupLocation, pairs: Mapping[UUID, Health], *, validating: bool) -> RollUp:
-    healths = [pairs.get(cluster_id, Health.UNKNOWN) for cluster_id in known.assignments]
-    return roll_up(healths, validating=validating, deleting=known.deleting_at is not None)

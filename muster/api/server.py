@@ -13,7 +13,7 @@ from aiohttp import web
 from muster.access.access import Access
 from muster.access.gate import Gate
 from muster.api.bodies import MAX_BODY_BYTES
-from muster.api.connections import Connections
+from muster.api.connections import Connections, Listener
 from muster.api.events import FleetTeller
 from muster.api.machines import RenderMetrics
 from muster.api.picture import Pictures
@@ -75,7 +75,7 @@ class ApiServer:
         self.pulse = Pulse(hub.events, FleetTeller(hub, pictures), heartbeat)
         """Of the event streams; its `run` is the composition root's to start."""
         self._connections = Connections(HEADERS)
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
         gate, turnstile = Gate(access, self.routes, hub.clock), Turnstile(hub.asking)
 
         @web.middleware

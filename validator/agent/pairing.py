@@ -64,7 +64,7 @@ class Pairing:
         self._wake = wake
         self._syncs = syncs
         self._clock = clock
-        self._settings = ScheduleSettings(900.0, 30.0, first_round_s=FIRST_ROUND_S)
+        self._settings = ScheduleSettings(900.0, 30.0, first_round_s=FIRST_ROUND_S, confirm_within_s=FIRST_ROUND_S)
         self._engine = self._new_engine()
         self._locations: dict[UUID, Location | Refused] = {}
         self._wanted: dict[UUID, deque[UUID]] = {}
@@ -96,7 +96,9 @@ class Pairing:
 
     def _repaced(self, pacing: Pacing) -> bool:
         """Whether there is a new engine, which knows no target: an engine's settings are for its life."""
-        settings = ScheduleSettings(pacing.interval_s, pacing.timeout_s, first_round_s=FIRST_ROUND_S)
+        settings = ScheduleSettings(
+            pacing.interval_s, pacing.timeout_s, first_round_s=FIRST_ROUND_S, confirm_within_s=FIRST_ROUND_S
+        )
         if settings == self._settings:
             return False
         self._settings = settings
