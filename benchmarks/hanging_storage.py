@@ -19,7 +19,14 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.harness import MusterChild, Seen, lateness_of_all_ticks, muster_child, quantile
+from benchmarks.harness import (
+    MusterChild,
+    Seen,
+    lateness_of_all_ticks,
+    muster_child,
+    quantile,
+    waited_for_core_s,
+)
 from benchmarks.storage import Storage, storage, workload_identity
 from muster.demo.running import running_fleet
 
@@ -67,6 +74,15 @@ QUICK = Plan(
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment between two windows."""
+
+    at: float
+    waited_s: float
+    """For a core, so far."""
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """Lateness in one window, in milliseconds."""
 
@@ -77,6 +93,8 @@ class Window:
     """Answers of living clusters and pairs that were not well."""
     hung: int
     """Answers of pairs whose storage hangs."""
+    waited: float
+    """Share of the time in which the hub's loop had work and no core: no lateness of ours."""
 
     def __str__(self) -> str:
         told = [
@@ -84,7 +102,8 @@ class Window:
             for what, late in (("clusters", self.clusters), ("answering pairs", self.pairs))
             if late
         ]
-        return f"{'; '.join(told)}; {self.hung} of hanging pairs; {self.down} of the living reported down"
+        told += [f"{self.hung} of hanging pairs", f"{self.down} of the living reported down"]
+        return "; ".join([*told, f"the hub had no core for {self.waited * 100:.1f} % of the time"])
 
 
 async def measure(plan: Plan) -> dict[str, object]:
@@ -104,21 +123,20 @@ async def measure(plan: Plan) -> dict[str, object]:
         ):
             users = sorted(fleet.clusters)[: plan.users]
             await hub.first_picture(set(fleet.clusters), within_s=4 * plan.interval_s)
-            picture = monotonic()
+            picture = _mark(hub)
             await asyncio.sleep(plan.windows_s[0])
             async with aiohttp.ClientSession(hub.url, headers=hub.headers) as session:
-                made = monotonic()
+                made = _mark(hub)
                 await _make(session, ANSWERING, stores.answering, users)
-                settled = await hub.first_picture(
-                    {f"{user}/{ANSWERING}" for user in users}, 30 + 4 * plan.pair_interval_s
-                )
-                await asyncio.sleep(settled + plan.windows_s[1] - monotonic())
-                hung = monotonic()
+                await hub.first_picture({f"{user}/{ANSWERING}" for user in users}, 30 + 4 * plan.pair_interval_s)
+                settled = _mark(hub)
+                await asyncio.sleep(plan.windows_s[1])
+                hung = _mark(hub)
                 for number in range(HANGING):
                     kind = sorted(stores.hanging)[number % len(stores.hanging)]
                     await _make(session, f"{kind}-{number}", stores.hanging[kind], users)
-                await asyncio.sleep(hung + plan.windows_s[2] - monotonic())
-                ended = monotonic()
+                await asyncio.sleep(hung.at + plan.windows_s[2] - monotonic())
+                ended = _mark(hub)
     alone, taken_up = _seen(hub, plan, picture, made), _seen(hub, plan, made, settled)
     answering, hanging = _seen(hub, plan, settled, hung), _seen(hub, plan, hung, ended)
     pairs = len(users) * (1 + HANGING)
@@ -170,8 +188,12 @@ async def _make(session: aiohttp.ClientSession, name: str, endpoint: str, cluste
             raise SystemExit(f"{name}: {answer.status} {await answer.text()}")
 
 
-def _seen(hub: MusterChild, plan: Plan, begun: float, ended: float) -> Window:
-    window = [each for each in hub.seen if begun <= each.at < ended]
+def _mark(hub: MusterChild) -> Mark:
+    return Mark(monotonic(), waited_for_core_s(hub.pid))
+
+
+def _seen(hub: MusterChild, plan: Plan, begun: Mark, ended: Mark) -> Window:
+    window = [each for each in hub.seen if begun.at <= each.at < ended.at]
     clusters = [each for each in window if each.check == "apiserver"]
     pairs = [each for each in window if each.check == "location"]
     answering = [each for each in pairs if each.name.endswith(f"/{ANSWERING}")]
@@ -180,6 +202,7 @@ def _seen(hub: MusterChild, plan: Plan, begun: float, ended: float) -> Window:
         _lateness(answering, plan.pair_interval_s),
         sum(each.outcome not in ("pass", "finding") for each in (*clusters, *answering)),
         len(pairs) - len(answering),
+        (ended.waited_s - begun.waited_s) / (ended.at - begun.at),
     )
 
 

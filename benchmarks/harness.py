@@ -174,6 +174,14 @@ def cpu_s(pids: Sequence[int]) -> float:
     return total
 
 
+def waited_for_core_s(pid: int) -> float:
+    """How long the main thread of a process, which is our loop, was ready to run and had no core.
+
+    What others on the machine do is in every lateness; this tells how much of it.
+    """
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 def pss_mib(pids: Sequence[int]) -> float:
     """Proportional memory in MiB: pages that PostgreSQL's processes share are counted once."""
     total = 0
