@@ -60,7 +60,7 @@ FULL = Plan(
     timeout_s=5.0,
     pair_interval_s=60.0,
     pair_timeout_s=15.0,
-    windows_s=(60.0, 60.0, 150.0),
+    windows_s=(60.0, 150.0, 150.0),
 )
 QUICK = Plan(
     live=200,
