@@ -60,7 +60,7 @@ QUICK = Plan(
     interval_s=6.0,
     timeout_s=3.0,
     calm_s=8.0,
-    duration_s=13.0,
+    duration_s=17.0,
     revive_after_s=4.0,
 )
 
