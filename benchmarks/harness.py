@@ -11,7 +11,7 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,10 +100,12 @@ async def muster_child(
     quiet: bool = False,
     home: Path | None = None,
     more: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[MusterChild]:
     """`benchmarks.hub` over the clusters of a static source, on an embedded database of its own.
 
-    `home` keeps it for another child after this one; `more` are options of the module.
+    `home` keeps it for another child after this one; `more` are options of the module, `environ` variables of its
+    own.
     """
     with contextlib.ExitStack() as cleanup:
         directory = str(home or cleanup.enter_context(tempfile.TemporaryDirectory(prefix="muster-bench-")))
@@ -111,9 +113,9 @@ async def muster_child(
         command = [sys.executable, "-m", "benchmarks.hub", *(["--source", str(source)] if source else []), *more]
         command += ["--data-dir", f"{directory}/data", "--interval", str(interval_s), "--timeout", str(timeout_s)]
         command += ["--renew-after", str(renew_after_s)] + ["--quiet"] * quiet
-        environ = {**os.environ, "MUSTER_RUNTIME_DIR": f"{directory}/run"}
+        variables = {**os.environ, **(environ or {}), "MUSTER_RUNTIME_DIR": f"{directory}/run"}
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE_BYTES, env=environ
+            *command, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE_BYTES, env=variables
         )
         assert process.stdout is not None
         async with asyncio.timeout(60):
@@ -170,6 +172,14 @@ def cpu_s(pids: Sequence[int]) -> float:
                 times = process.cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
     return total
+
+
+def waited_for_core_s(pid: int) -> float:
+    """How long the main thread of a process, which is our loop, was ready to run and had no core.
+
+    What others on the machine do is in every lateness; this tells how much of it.
+    """
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def pss_mib(pids: Sequence[int]) -> float:

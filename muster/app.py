@@ -29,11 +29,13 @@ from muster.access.local import LocalTokenError
 from muster.access.tls import ServerTls, TlsFilesError
 from muster.agents.listener import AgentListener
 from muster.api.server import ApiServer
+from muster.direct import DirectSettings
 from muster.ending import ENDING, Ending, Stopped
 from muster.hub import Hub, Role
 from muster.leading import Leader, SteppedDown
 from muster.logs import configure_logs
 from muster.ops.notify import Notifier, keep_told
+from muster.pair_probes import direct_settings
 from muster.process import prepare_process
 from muster.reload import Reloader
 from muster.settings import Loading, Settings
@@ -77,9 +79,9 @@ def _show_link(app: App, url: str) -> None:
 class App:
     """One instance of the service.
 
-    The seams: `sources` and `make_resolver` (tests, the demo), `probing` and `observe` (benchmarks: how API servers are
-    asked, and one more taker of verdicts), `clock` and `at` (tests step the wall clock, and kill the process at named
-    points of the recorder).
+    The seams: `sources` and `make_resolver` (tests, the demo), `probing`, `asking` and `observe` (benchmarks: how API
+    servers and storage are asked, and one more taker of verdicts), `clock` and `at` (tests step the wall clock, and
+    kill the process at named points of the recorder).
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class App:
         sources: Sequence[Source],
         *,
         probing: ApiServerSettings | None = None,
+        asking: Callable[[Settings], DirectSettings] = direct_settings,
         observe: Sink = lambda _: None,
         make_resolver: Callable[[], CaresResolver] = CaresResolver,
         clock: HubClock | None = None,
@@ -117,6 +120,7 @@ class App:
             or ApiServerSettings(
                 timeout_s=settings.timeout_s, read_timeout_s=settings.timeout_s / 2, read_every=settings.read_every
             ),
+            asking=asking,
             observe=observe,
             make_resolver=make_resolver,
             at=at,

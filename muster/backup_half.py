@@ -28,10 +28,9 @@ from collector.syncs import Syncs
 from collector.validation_jobs import ValidationJobs
 from muster.agents.assignment import Pace
 from muster.agents.desk import AgentDesk, make_desk
-from muster.direct import Direct
+from muster.direct import Direct, DirectSettings
 from muster.events import Events
 from muster.hub_asking import HubAsking, make_hub_asking
-from muster.pair_probes import direct_settings
 from muster.settings import Settings
 from muster.syncing import holding, make_syncs
 from muster.validating import make_validations
@@ -139,10 +138,12 @@ def make_backup_half(
     dialer: Dialer,
     keeper: CredentialKeeper,
     tally: AgentTotals,
+    asking: Callable[[Settings], DirectSettings],
 ) -> BackupHalf:
     """On records that are loaded. `sink` takes what is asked here; `observe` sees what is not asked here, too.
 
-    `running` gives the settings in effect; what can't change at run time is read once, here.
+    `running` gives the settings in effect; what can't change at run time is read once, here. `asking` makes those of
+    the hub's own questions.
     """
     settings = running()
 
@@ -166,7 +167,7 @@ def make_backup_half(
     pairs = Pairs(
         inventory, locations, recorder, clock, paused=lambda each: pauses.active(each, clock.now()) is not None
     )
-    direct = Direct(os.environ, resolver, clock, direct_settings(settings))
+    direct = Direct(os.environ, resolver, clock, asking(settings))
     hub_asking = make_hub_asking(
         db,
         epoch,

@@ -33,6 +33,7 @@ from muster.access.access import Access
 from muster.agents.source import AgentSource
 from muster.api.sse import transition_event
 from muster.backup_half import BackupRecords, make_backup_half
+from muster.direct import DirectSettings
 from muster.guarding import watch_guard
 from muster.housekeeping import keep_house
 from muster.hub import Hub, Leading, Role
@@ -79,6 +80,7 @@ class Leader:
         access: Access,
         *,
         probing: ApiServerSettings,
+        asking: Callable[[Settings], DirectSettings],
         observe: Sink,
         make_resolver: Callable[[], CaresResolver],
         at: CrashPoint,
@@ -91,6 +93,7 @@ class Leader:
         self._metrics = metrics
         self._access = access
         self._probing = probing
+        self._asking = asking
         self._observe = observe
         self._make_resolver = make_resolver
         self._at = at
@@ -189,6 +192,7 @@ class Leader:
             dialer=dialer,
             keeper=keeper,
             tally=self._metrics.agents,
+            asking=self._asking,
         )
         await backup.load(epoch)
         guarding = GuardSettings(interval_s=settings.interval_s)

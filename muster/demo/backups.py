@@ -146,7 +146,28 @@ def says(cluster: str, place: Place) -> Say:
 
 def velero_answer(cluster: str, at_s: float) -> bytes:
     """The list of Velero's locations in this cluster, as its API server gives it."""
-    items = [_item(place, says(cluster, place), at_s) for place in places_of(cluster)]
+    return _list([_item(place, says(cluster, place), at_s) for place in places_of(cluster)])
+
+
+def buckets(count: int) -> tuple[Place, ...]:
+    """So many places that differ in nothing but the number, for benchmarks."""
+    names = [f"bucket-{number}" for number in range(count)]
+    return tuple(
+        Place(
+            Location(uuid5(_NAMESPACE, name), name, Provider.S3, name, region="eu-central-1"),
+            "bench",
+            {"provider": "velero.io/aws", "objectStorage": {"bucket": name}, "config": {"region": "eu-central-1"}},
+        )
+        for name in names
+    )
+
+
+def well(places: Iterable[Place], at_s: float) -> bytes:
+    """The list of a Velero that has all of them and finds them well."""
+    return _list([_item(place, _WELL, at_s) for place in places])
+
+
+def _list(items: list[dict[str, Any]]) -> bytes:
     document = {
         "apiVersion": "velero.io/v1",
         "kind": "BackupStorageLocationList",
