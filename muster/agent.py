@@ -27,7 +27,7 @@ from validator.agent.assignment import Assignments
 from validator.agent.buffer import Buffer
 from validator.agent.clouds import Clouds, CloudSettings
 from validator.agent.hub import HubLink
-from validator.agent.pairing import Pairing
+from validator.agent.pairing import FIRST_ROUND_S, Pairing
 from validator.agent.probing import LocationProbes
 from validator.agent.report import Reporter
 from validator.agent.standing import Standing
@@ -69,7 +69,7 @@ class Agent:
     """One agent.
 
     The seams are for tests and emulators: `clouds` and `policy` (what may be asked, and where), `environ` (the
-    injected identity), `syncs` (who lists backups).
+    injected identity), `syncs` (who lists backups), `first_round_s` (within which a new location is asked first).
     """
 
     def __init__(
@@ -80,12 +80,14 @@ class Agent:
         policy: ConnectPolicy | None = None,
         environ: Mapping[str, str] = os.environ,
         syncs: Syncs | None = None,
+        first_round_s: float = FIRST_ROUND_S,
     ) -> None:
         self._settings = settings
         self._clouds = clouds or cloud_settings(settings)
         self._policy = policy or ConnectPolicy()
         self._environ = environ
         self._syncs = syncs
+        self._first_round_s = first_round_s
         self._ending = Ending(lambda: None, hangs="the hub or a storage")
         self.standing = Standing()
 
@@ -131,7 +133,9 @@ class Agent:
             )
             probes = LocationProbes(str(settings.cluster_id), clouds)
             syncs = self._syncs or AgentSyncs(clouds, clock)
-            pairing = Pairing(settings.cluster_id, probes, buffer, reporter.wake, syncs, clock)
+            pairing = Pairing(
+                settings.cluster_id, probes, buffer, reporter.wake, syncs, clock, first_round_s=self._first_round_s
+            )
 
             def take(assignment: Assignment) -> None:
                 reporter.heartbeat_s = assignment.pacing.heartbeat_s

@@ -86,7 +86,14 @@ async def agent(
         storage_ca_file=folder / "ca.pem",
         health_listen=("127.0.0.1", 0),
     )
-    made = Agent(settings, clouds=clouds, policy=ConnectPolicy(allow_loopback=True), environ=environ or {}, syncs=syncs)
+    made = Agent(
+        settings,
+        clouds=clouds,
+        policy=ConnectPolicy(allow_loopback=True),
+        environ=environ or {},
+        syncs=syncs,
+        first_round_s=900.0,  # or the hour decides what is asked unasked
+    )
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(made.run(port.set_result), name="agent")
     try:

@@ -38,7 +38,7 @@ async def test_an_agent_reports_answers_requests_and_syncs(tmp_path: Path) -> No
         (authority,) = bench.tls.get_ca_certs(binary_form=True)
         (tmp_path / "ca.pem").write_text(ssl.DER_cert_to_PEM_cert(authority))
         settings = AgentSettings(bench.listener.url, registered.cluster_id, tmp_path / "token", tmp_path / "ca.pem")
-        agent = Agent(settings, environ={}, syncs=Lists())
+        agent = Agent(settings, environ={}, syncs=Lists(), first_round_s=900.0)
         running = asyncio.create_task(agent.run(), name="agent")
         try:
             await soon(lambda: agent.standing.ready, 15)

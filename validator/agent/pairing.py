@@ -57,14 +57,17 @@ class Pairing:
         wake: Callable[[], None],
         syncs: Syncs,
         clock: Clock,
+        *,
+        first_round_s: float = FIRST_ROUND_S,
     ) -> None:
+        self._first_round_s = first_round_s
         self._cluster_id = cluster_id
         self._probes = probes
         self._buffer = buffer
         self._wake = wake
         self._syncs = syncs
         self._clock = clock
-        self._settings = ScheduleSettings(900.0, 30.0, first_round_s=FIRST_ROUND_S, confirm_within_s=FIRST_ROUND_S)
+        self._settings = self._paced(900.0, 30.0)
         self._engine = self._new_engine()
         self._locations: dict[UUID, Location | Refused] = {}
         self._wanted: dict[UUID, deque[UUID]] = {}
@@ -96,15 +99,18 @@ class Pairing:
 
     def _repaced(self, pacing: Pacing) -> bool:
         """Whether there is a new engine, which knows no target: an engine's settings are for its life."""
-        settings = ScheduleSettings(
-            pacing.interval_s, pacing.timeout_s, first_round_s=FIRST_ROUND_S, confirm_within_s=FIRST_ROUND_S
-        )
+        settings = self._paced(pacing.interval_s, pacing.timeout_s)
         if settings == self._settings:
             return False
         self._settings = settings
         self._engine = self._new_engine()
         self._renewed = True
         return True
+
+    def _paced(self, interval_s: float, timeout_s: float) -> ScheduleSettings:
+        return ScheduleSettings(
+            interval_s, timeout_s, first_round_s=self._first_round_s, confirm_within_s=FIRST_ROUND_S
+        )
 
     def _add(self, location: Location | Refused) -> None:
         probe = self._probes.of(location, self._settings.timeout_s)
