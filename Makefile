@@ -29,7 +29,7 @@ test: venv ## Every test but the soak, against real components
 	@# A shared machine may stall in the middle of a deadline: one more try, which the summary names (R).
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak" --reruns 1
 
-soak: venv ## Crash tests at a hundred random moments, and whatever else takes long
+soak: venv ## Crash tests at a hundred random moments, variants of slow tests, and whatever else takes long
 	$(BIN)/python -m pytest -m soak
 
 lint: venv ## Format, lint, types, layers

@@ -35,6 +35,7 @@ def test_most_of_the_fleet_going_dark_is_one_sentence_and_changes_no_health() ->
         assert_chain(service.history())
 
 
+@pytest.mark.soak
 def test_a_minority_going_dark_is_no_outage_of_the_hub() -> None:
     with simulated((12, "healthy")) as fleet, running_service("--static", fleet.source) as service:
         until(lambda: service.fleet()["counts"]["Healthy"] == 12, 10, "the picture is right")
