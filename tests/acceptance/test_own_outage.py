@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.service import assert_chain, running_service, simulated, until
 
 DARK = [f"healthy-{number:05d}" for number in range(1, 10)]
