@@ -24,11 +24,13 @@ run: venv ## The service on your own kubeconfig
 
 test: venv ## Every test but the soak, against real components
 	scripts/system-packages chromium || echo "Without it, tests that take a browser are skipped." >&2
+	scripts/system-packages strongswan-pki libstrongswan-standard-plugins || echo "Without them, tests against strongSwan are skipped." >&2
 	scripts/azurite >/dev/null || echo "Without npm, tests against Azurite are skipped." >&2
+	scripts/helm >/dev/null || echo "Without helm, tests of the chart are skipped." >&2
 	@# A shared machine may stall in the middle of a deadline: one more try, which the summary names (R).
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak" --reruns 1
 
-soak: venv ## Crash tests at a hundred random moments, and whatever else takes long
+soak: venv ## Crash tests at a hundred random moments, variants of slow tests, and whatever else takes long
 	$(BIN)/python -m pytest -m soak
 
 lint: venv ## Format, lint, types, layers
@@ -39,7 +41,7 @@ lint: venv ## Format, lint, types, layers
 
 bench: venv ## The benchmarks, quickly; the full ones: python -m benchmarks.isolation, .cost, .scale, .api
 	scripts/system-packages prometheus prometheus-blackbox-exporter
-	for name in isolation cost scale api; do $(BIN)/python -m benchmarks.$$name --quick; done
+	for name in isolation cost scale api agents pairs; do $(BIN)/python -m benchmarks.$$name --quick; done
 
 docs: venv ## Write what is generated: the API, problems, reasons, settings
 	$(BIN)/python -m muster.docs

@@ -35,6 +35,7 @@ from benchmarks.harness import (
     result,
 )
 from muster.demo.running import running_fleet
+from validator.schedule import FIRST_ROUND
 
 VIEWERS = 200
 CHANGING = 20
@@ -78,7 +79,7 @@ class Side:
 
 
 async def started(stack: AsyncExitStack, groups: list[tuple[int, str]], interval_s: float, directory: Path) -> Side:
-    """A service over a fleet of its own, as soon as it has had a verdict of each."""
+    """A service over a fleet of its own, that has had a verdict of each and asks at its usual rate."""
     directory.mkdir()  # noqa: ASYNC240 - once
     fleet = await stack.enter_async_context(running_fleet(directory, groups=groups, shared_listener=True, warm=True))
     label(fleet.source)
@@ -86,6 +87,7 @@ async def started(stack: AsyncExitStack, groups: list[tuple[int, str]], interval
         muster_child(fleet.source, interval_s=interval_s, timeout_s=min(10.0, interval_s / 3))
     )
     await hub.first_picture(set(fleet.clusters), within_s=4 * interval_s + 20)
+    await asyncio.sleep(2 * (1 - FIRST_ROUND) * interval_s)  # after a hurried first round nobody is asked for a while
     clients = await stack.enter_async_context(clients_of(hub))
     return Side(hub, clients, sum(count for count, _ in groups))
 

@@ -11,7 +11,7 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,8 @@ class MusterChild:
     seen: list[Seen] = field(default_factory=list)
     counted: int = 0
     """Verdicts so far, where the child runs quietly."""
+    reported: set[int] = field(default_factory=set)
+    """Numbers of the verdicts of agents that it has recorded."""
 
     @property
     def pid(self) -> int:
@@ -69,6 +71,8 @@ class MusterChild:
                 self.counted += len(report)
             elif "verdicts" in report:
                 self.counted = report["verdicts"]
+            elif "reported" in report:
+                self.reported.update(report["reported"])
 
     async def first_picture(self, names: set[str], within_s: float) -> float:
         """Wait until each of `names` has had its first verdict; gives the instant. Raises TimeoutError."""
@@ -88,17 +92,30 @@ class MusterChild:
 
 @asynccontextmanager
 async def muster_child(
-    source: Path, *, interval_s: float, timeout_s: float, renew_after_s: float = 300.0, quiet: bool = False
+    source: Path | None,
+    *,
+    interval_s: float,
+    timeout_s: float,
+    renew_after_s: float = 300.0,
+    quiet: bool = False,
+    home: Path | None = None,
+    more: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[MusterChild]:
-    """`benchmarks.hub` over the clusters of a static source, on an embedded database of its own."""
-    with tempfile.TemporaryDirectory(prefix="muster-bench-") as directory:
+    """`benchmarks.hub` over the clusters of a static source, on an embedded database of its own.
+
+    `home` keeps it for another child after this one; `more` are options of the module, `environ` variables of its
+    own.
+    """
+    with contextlib.ExitStack() as cleanup:
+        directory = str(home or cleanup.enter_context(tempfile.TemporaryDirectory(prefix="muster-bench-")))
         Path(directory).chmod(0o711)  # noqa: ASYNC240 - once; as root the database runs as another user
-        command = [sys.executable, "-m", "benchmarks.hub", "--source", str(source)]
+        command = [sys.executable, "-m", "benchmarks.hub", *(["--source", str(source)] if source else []), *more]
         command += ["--data-dir", f"{directory}/data", "--interval", str(interval_s), "--timeout", str(timeout_s)]
         command += ["--renew-after", str(renew_after_s)] + ["--quiet"] * quiet
-        environ = {**os.environ, "MUSTER_RUNTIME_DIR": f"{directory}/run"}
+        variables = {**os.environ, **(environ or {}), "MUSTER_RUNTIME_DIR": f"{directory}/run"}
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE_BYTES, env=environ
+            *command, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE_BYTES, env=variables
         )
         assert process.stdout is not None
         async with asyncio.timeout(60):
@@ -155,6 +172,14 @@ def cpu_s(pids: Sequence[int]) -> float:
                 times = process.cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
     return total
+
+
+def waited_for_core_s(pid: int) -> float:
+    """How long the main thread of a process, which is our loop, was ready to run and had no core.
+
+    What others on the machine do is in every lateness; this tells how much of it.
+    """
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def pss_mib(pids: Sequence[int]) -> float:

@@ -197,7 +197,8 @@ class Inventory:
     def _bring_up(self, main: Key, want: Wanted, returned: Mapping[Key, Cluster]) -> Cluster:
         sighting = want.sighting
         known = self.clusters.get(self._ids[main]) if main in self._ids else returned.get(main)
-        base = known or Cluster(uuid4(), "", "", "", None, {}, Lifecycle.ACTIVE, self._clock.now())
+        new_id = sighting.cluster_id or uuid4()
+        base = known or Cluster(new_id, "", "", "", None, {}, Lifecycle.ACTIVE, self._clock.now())
         return replace(
             base,
             name=sighting.name,

@@ -23,7 +23,7 @@ class LocationStatus(StrEnum):
     """It works from some and fails from others; or nobody can tell."""
     VALIDATING = "ValidationInProgress"
     FAILED = "ValidationFailed"
-    """It fails from every cluster that can tell."""
+    """It fails from every cluster that can tell, and worked last from none of the others."""
     DELETING = "DeletePending"
 
 
@@ -41,8 +41,12 @@ _FAILS = (Health.UNHEALTHY, Health.UNREACHABLE)
 NOT_TOUCHED = "Backup data in the bucket is never touched"
 
 
-def roll_up(pairs: Collection[Health], *, validating: bool = False, deleting: bool = False) -> RollUp:
-    """The status of a location with these pairs; `validating`: a job is under way on one of them."""
+def roll_up(pairs: Collection[Health], *, worked: int = 0, validating: bool = False, deleting: bool = False) -> RollUp:
+    """The status of a location with these pairs; `validating`: a job is under way on one of them.
+
+    `worked`: how many of those that can't tell now said last that it works. Where there is one, the others don't turn
+    the location red: else one tenant's cluster could, while those of another are offline.
+    """
     counts = Counter(pairs)
     works, fails = (sum(counts[health] for health in some) for some in (_WORKS, _FAILS))
     silent = len(pairs) - works - fails
@@ -60,4 +64,4 @@ def roll_up(pairs: Collection[Health], *, validating: bool = False, deleting: bo
         return RollUp(LocationStatus.VALIDATING, message)
     if works and not fails:
         return RollUp(LocationStatus.VALID, message)
-    return RollUp(LocationStatus.FAILED if fails and not works else LocationStatus.LIMITED, message)
+    return RollUp(LocationStatus.FAILED if fails and not works and not worked else LocationStatus.LIMITED, message)

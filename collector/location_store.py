@@ -26,6 +26,8 @@ class HolderKind(StrEnum):
     SCHEDULE = "schedule"
     RESTORE = "restore"
     SYNC = "sync"
+    UNREAD = "unread cluster"
+    """Used it, and can't be asked now whether anything in it still refers to it. A deletion may pass over these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,14 @@ class LocationStore:
             return await self._read(tx, location_id)
 
     async def begin_deletion(
-        self, epoch: int, location_id: UUID, version: int | None, by: str, at: float, beside: Beside
+        self,
+        epoch: int,
+        location_id: UUID,
+        version: int | None,
+        by: str,
+        at: float,
+        beside: Beside,
+        outside: Collection[Holder] = (),
     ) -> BackupLocation | None:
         """It is DeletePending. None as for `reassign`; raises `LocationHeld`, and then nothing has changed.
 
@@ -127,6 +136,7 @@ class LocationStore:
                 return None
             rows = await tx.fetch(self._sql["assigned_clusters"], location_id)
             holders = [Holder(HolderKind.CLUSTER, row["name"], str(row["id"])) for row in rows]
+            holders += outside
             for holding in self._holdings:
                 holders += await holding(tx, location_id)
             if holders:

@@ -16,7 +16,7 @@ Decisions, and what was decided against:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import NoReturn
@@ -25,7 +25,7 @@ from uuid import UUID
 import structlog
 
 from collector.location import BackupLocation, others_of
-from collector.location_store import LocationHeld, LocationStore, Reassignment
+from collector.location_store import Holder, LocationHeld, LocationStore, Reassignment
 from collector.pauses import Beside, nothing_beside
 from store.errors import StoreError, StoreUnavailable
 from validator.clock import Clock
@@ -81,6 +81,11 @@ class Locations:
         self._changes = 0
         """Of memory: tells whether a reading of the database is still the newest word."""
         self._deletions = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, on_change: Callable[[], None]) -> None:
+        """Have `on_change` called after each change of memory: a location or an assignment has come or gone."""
+        self._listeners.append(on_change)
 
     async def load(self, epoch: int) -> None:
         """Take over what the database knows, as the leader of `epoch`. Raises `StoreError`."""
@@ -135,9 +140,16 @@ class Locations:
         return await self._settled(wanted.location_id, changed)
 
     async def delete(
-        self, location_id: UUID, by: str, version: int | None = None, beside: Beside = nothing_beside
+        self,
+        location_id: UUID,
+        by: str,
+        version: int | None = None,
+        beside: Beside = nothing_beside,
+        outside: Collection[Holder] = (),
     ) -> BackupLocation:
         """Begin a deletion; one that has begun is not begun again.
+
+        `outside`: what was found to hold it where no transaction reaches, in the clusters.
 
         Raises `LocationHeld` (and nothing has changed), `LocationConflict`, `StoreError`.
         """
@@ -147,7 +159,7 @@ class Locations:
             return known
         now = self._clock.now()
         with self._doubtful(location_id):
-            marked = await self._store.begin_deletion(self._epoch, location_id, version, by, now, beside)
+            marked = await self._store.begin_deletion(self._epoch, location_id, version, by, now, beside, outside)
         location = await self._settled(location_id, marked)
         self._deletions.set()
         return location
@@ -237,8 +249,13 @@ class Locations:
         known = self._known.get(location.id)
         if location.id not in self._gone and (known is None or known.version <= location.version):
             self._known[location.id] = location
+            self._tell(changed=known is None or known.version < location.version)
         return location
 
     def _forget(self, location_id: UUID) -> None:
         self._changes += 1
-        self._known.pop(location_id, None)
+        self._tell(changed=self._known.pop(location_id, None) is not None)
+
+    def _tell(self, *, changed: bool) -> None:
+        for on_change in self._listeners if changed else ():
+            on_change()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -120,6 +120,24 @@ class Fleet:
 
 
 @dataclass(slots=True)
+class AgentTotals:
+    """What came from agents. Every drop is counted."""
+
+    reports: int = 0
+    duplicates: int = 0
+    """Of those."""
+    verdicts: int = 0
+    refused: int = 0
+    """Verdicts and syncs that were not taken."""
+    dropped: int = 0
+    """Verdicts that agents had to drop themselves."""
+    unauthenticated: int = 0
+    """Requests whose token was not that of the registered agent."""
+    limited: int = 0
+    """Requests that came too soon after others."""
+
+
+@dataclass(slots=True)
 class Totals:
     """Counts since the start of the process. A dict costs 0.2 µs a count; an SDK counter costs 5."""
 
@@ -127,6 +145,7 @@ class Totals:
     skipped_ticks: Counter[Lane] = field(default_factory=lambda: Counter(dict.fromkeys(Lane, 0)))
     exports: Counter[str] = field(default_factory=Counter)
     """OTLP exports by result."""
+    agents: AgentTotals = field(default_factory=AgentTotals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +163,7 @@ async def measure(instance: Instance, totals: Totals) -> Measured:
     """Copy what the metrics show, without holding the loop."""
     known = instance.leading
     fleet = None if known is None else await _fleet(known, instance.clock)
-    copied = Totals(totals.verdicts.copy(), totals.skipped_ticks.copy(), totals.exports.copy())
+    copied = Totals(totals.verdicts.copy(), totals.skipped_ticks.copy(), totals.exports.copy(), replace(totals.agents))
     return Measured(instance.version, instance.role, copied, fleet)
 
 

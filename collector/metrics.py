@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from collector.instruments import Instruments
-from collector.measured import Instance, Measured, Totals, measure
+from collector.measured import AgentTotals, Instance, Measured, Totals, measure
 from collector.otlp import EVERY_S, Export, OtlpSender
 from validator.model import Check, Outcome, Verdict
 from validator.reasons import Reason
@@ -50,6 +50,11 @@ class FleetMetrics:
         self._totals = Totals()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
         self._rendering: asyncio.Task[bytes] | None = None
+
+    @property
+    def agents(self) -> AgentTotals:
+        """To be counted up by whoever takes reports."""
+        return self._totals.agents
 
     def observe(self, verdicts: Iterable[Verdict]) -> None:
         """Count verdicts. About 8 µs each: on a kept connection a probe has one stage."""

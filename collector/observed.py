@@ -15,7 +15,7 @@ series of the largest metric here. With the health as a label people write what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from collector.measured import ClusterRow, Fleet, LaneRow, Measured
@@ -158,6 +158,13 @@ HUB: tuple[Observed, ...] = (
         Kind.GAUGE,
         "Sources of clusters, and entries of them, that can't be read.",
         _fleet(lambda f: f.source_problems),
+    ),
+    Observed(
+        "muster_agent_events_total",
+        Kind.COUNTER,
+        "What came from agents: reports (duplicates are among them), verdicts that were taken, refused, or dropped by "
+        "the agents themselves; requests that were unauthenticated or too many (limited).",
+        lambda m: [(count, {"event": event}) for event, count in asdict(m.totals.agents).items()],
     ),
     Observed(
         "muster_otlp_exports_total",

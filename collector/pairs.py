@@ -6,7 +6,7 @@ the inventory and the locations' assignments, and lives while both do. One whose
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
@@ -21,6 +21,8 @@ from validator.health import CheckState
 from validator.model import Check, Pair
 from validator.reasons import Health
 
+_WORKS = (Health.HEALTHY, Health.DEGRADED)
+
 
 class PairChanges(NamedTuple):
     """What became of the pairs since the look before."""
@@ -32,11 +34,20 @@ class PairChanges(NamedTuple):
 class Pairs:
     """Those of one leader."""
 
-    def __init__(self, inventory: Inventory, locations: Locations, recorder: Recorder, clock: Clock) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        locations: Locations,
+        recorder: Recorder,
+        clock: Clock,
+        paused: Callable[[UUID], bool] = lambda _: False,
+    ) -> None:
+        """`paused` tells whether a person has paused a cluster now."""
         self._inventory = inventory
         self._locations = locations
         self._recorder = recorder
         self._clock = clock
+        self._paused = paused
         self._before: frozenset[Pair] = frozenset()
 
     def all(self) -> Iterator[tuple[Cluster, BackupLocation, Mapping[Check, CheckState]]]:
@@ -75,9 +86,19 @@ class Pairs:
         if location is None:
             return {}
         return {
-            cluster.id: cell(KnownPair(cluster, location.where, states), now).health
+            cluster.id: cell(KnownPair(cluster, location.where, states, self._paused(cluster.id)), now).health
             for cluster, _, states in self.of_location(location)
         }
+
+    def worked(self, location_id: UUID) -> int:
+        """From how many clusters the location worked when they last could tell, which they can't now."""
+        location, now = self._locations.known.get(location_id), self._clock.now()
+        if location is None:
+            return 0
+        cells = (
+            cell(KnownPair(cluster, location.where, states), now) for cluster, _, states in self.of_location(location)
+        )
+        return sum(each.health is Health.UNKNOWN and each.last_known in _WORKS for each in cells)
 
     def look(self) -> PairChanges:
         """What has come and gone since the last look; what is gone is forgotten. 0.4 µs a pair."""

@@ -13,7 +13,7 @@ wait until it is published, in `publication.py`. While a row is refused as a def
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from uuid import UUID
 
 import structlog
@@ -26,7 +26,7 @@ from store.pool import Database
 from validator.clock import HubClock
 from validator.health import CheckState, HealthSettings, shift, stale, step, went_stale
 from validator.model import Check, SubjectId, Verdict
-from validator.reasons import Health
+from validator.reasons import Health, Reason
 
 _log = structlog.get_logger(__name__)
 
@@ -34,8 +34,22 @@ FLUSH_EVERY_S = 1.0
 """Longest that a verdict is only in memory. A crash loses at most this much of ages and streaks, never a Transition
 that anybody was told of."""
 
+OF_A_LISTING = frozenset({Check.BACKUPS, Check.MISSING_FILES})
+"""Checks that a listing of a whole bucket answers, once a day: it is complete, and three days would be too late."""
+
+CERTAIN = frozenset({Reason.NO_ASKER})
+"""Known without asking anybody, so that nothing flickers there. A Healthy that was held through two more of these would
+be half an hour of green, with a young age beside it, that nobody stands for."""
+
+AT_ONCE = HealthSettings(fail_after=1, pass_after=1)
+"""For those."""
+
 SWEEP_EVERY_S = 5.0
 """How often facts are looked through for those that outlived their allowance. What is *shown* never waits for it."""
+
+
+PIECE = 200
+"""Subjects that are looked through in one turn of the loop: 0.3 ms where all is well."""
 
 
 class Recorder:
@@ -113,7 +127,8 @@ class Recorder:
         for verdict in verdicts:
             checks = self.states.setdefault(verdict.subject, {})
             state = checks.get(verdict.check)
-            after = step(state, verdict, self._settings)
+            at_once = verdict.check in OF_A_LISTING or verdict.reason in CERTAIN
+            after = step(state, verdict, AT_ONCE if at_once else self._settings)
             if after is not state:
                 self._keep(checks, after)
 
@@ -124,6 +139,17 @@ class Recorder:
             subject = subject_of(state)
             self._dirty.discard(subject)
             self._writer.forget(subject)
+
+    def forget_checks(self, subject_id: SubjectId, checks: Collection[Check]) -> None:
+        """Nobody asks these any more: their states vanish here; in the database they are `retiring.py`'s to drop."""
+        known, pending = self.states.get(subject_id, {}), self._pending.get(subject_id, set())
+        for state in [known.pop(check) for check in checks if check in known]:
+            subject = subject_of(state)
+            self._dirty.discard(subject)
+            self._writer.forget(subject)
+            pending.discard(state.check)
+        if not pending:
+            self._pending.pop(subject_id, None)
 
     def pending(self, subject_id: SubjectId) -> bool:
         """Whether a change of this cluster's or pair's health is known but not yet committed."""
@@ -136,7 +162,7 @@ class Recorder:
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
             self.follow_clock()
-            self.sweep()
+            await self.sweep()
             await self.flush()
 
     async def flush(self) -> bool:
@@ -164,7 +190,7 @@ class Recorder:
 
     # -- time
 
-    def sweep(self) -> None:
+    async def sweep(self) -> None:
         """Turn facts that outlived their allowance into Unknown, so that history and alerts know of it.
 
         What only an answering API server can tell (its credential, its identity) is shown as Unknown while it does not
@@ -174,13 +200,19 @@ class Recorder:
         if now < self._sweep_at:
             return
         self._sweep_at = now + SWEEP_EVERY_S
-        for checks in self.states.values():
-            answers = _answers(checks.get(Check.APISERVER), now)
-            for check, state in checks.items():
-                if not answers and check is not Check.APISERVER:
-                    continue
-                if stale(state, now) and (after := went_stale(state, now)) is not state:
-                    self._keep(checks, after)
+        for number, (subject_id, checks) in enumerate(list(self.states.items()), 1):
+            if number % PIECE == 0:
+                await asyncio.sleep(0)
+            if self.states.get(subject_id) is checks:  # not gone meanwhile
+                self._sweep(checks, now)
+
+    def _sweep(self, checks: dict[Check, CheckState], now: float) -> None:
+        answers = _answers(checks.get(Check.APISERVER), now)
+        for check, state in checks.items():
+            if not answers and check is not Check.APISERVER:
+                continue
+            if stale(state, now) and (after := went_stale(state, now)) is not state:
+                self._keep(checks, after)
 
     def follow_clock(self) -> None:
         """If the wall clock was stepped, move the hub clock and every instant together: ages stay what they were."""

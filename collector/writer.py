@@ -37,8 +37,8 @@ _log = structlog.get_logger(__name__)
 BATCH = 1000
 """States in one statement: about 1 MB of JSON."""
 
-PIECE = 100
-"""States that are encoded in one turn of the loop: 1 ms."""
+PIECE = 50
+"""States that are encoded in one turn of the loop: 0.5 ms."""
 
 COMMITTERS = 4
 """Transitions committed at once; PostgreSQL joins their fsyncs (group commit)."""

@@ -27,12 +27,15 @@ from muster.access.access import Access
 from muster.access.hosts import Hosts
 from muster.access.local import LocalTokenError
 from muster.access.tls import ServerTls, TlsFilesError
+from muster.agents.listener import AgentListener
 from muster.api.server import ApiServer
+from muster.direct import DirectSettings
 from muster.ending import ENDING, Ending, Stopped
 from muster.hub import Hub, Role
 from muster.leading import Leader, SteppedDown
 from muster.logs import configure_logs
 from muster.ops.notify import Notifier, keep_told
+from muster.pair_probes import direct_settings
 from muster.process import prepare_process
 from muster.reload import Reloader
 from muster.settings import Loading, Settings
@@ -48,6 +51,8 @@ from validator.net.resolver import CaresResolver
 from validator.probes.settings import ApiServerSettings
 
 _log = structlog.get_logger(__name__)
+
+AGENT_TLS = ("MUSTER_AGENT_TLS_CERTIFICATE", "MUSTER_AGENT_TLS_KEY")
 
 LEADER_LOCK = 0x6D757374  # "must"
 """Key of the advisory lock that the leader holds."""
@@ -75,9 +80,9 @@ def _show_link(app: App, url: str) -> None:
 class App:
     """One instance of the service.
 
-    The seams: `sources` and `make_resolver` (tests, the demo), `probing` and `observe` (benchmarks: how API servers are
-    asked, and one more taker of verdicts), `clock` and `at` (tests step the wall clock, and kill the process at named
-    points of the recorder).
+    The seams: `sources` and `make_resolver` (tests, the demo), `probing`, `asking` and `observe` (benchmarks: how API
+    servers and storage are asked, and one more taker of verdicts), `clock` and `at` (tests step the wall clock, and
+    kill the process at named points of the recorder).
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class App:
         sources: Sequence[Source],
         *,
         probing: ApiServerSettings | None = None,
+        asking: Callable[[Settings], DirectSettings] = direct_settings,
         observe: Sink = lambda _: None,
         make_resolver: Callable[[], CaresResolver] = CaresResolver,
         clock: HubClock | None = None,
@@ -101,7 +107,9 @@ class App:
         self._hosts = Hosts(settings.hosts, behind_proxy=settings.behind_proxy)
         self.access = Access(self._clock, self._hosts, session_s=settings.session_s)
         self._tls: ServerTls | None = None
+        self._agent_tls: ServerTls | None = None
         self.hub = Hub(self._clock, version("muster"))
+        self.hub.agent_url = settings.agents_call
         self.metrics = FleetMetrics(self.hub, interval_s=settings.interval_s, otlp_endpoint=settings.otlp_endpoint)
         self._telemetry = make_telemetry(
             self.hub,
@@ -120,6 +128,7 @@ class App:
             or ApiServerSettings(
                 timeout_s=settings.timeout_s, read_timeout_s=settings.timeout_s / 2, read_every=settings.read_every
             ),
+            asking=asking,
             observe=observe,
             make_resolver=make_resolver,
             at=at,
@@ -146,10 +155,14 @@ class App:
                     telemetry=self._telemetry,
                 )
                 await api.start()
+                cleanup.push_async_callback(api.stop)
+                if (listener := self._agent_listener()) is not None:
+                    await listener.start()
+                    cleanup.push_async_callback(listener.stop)
+                    _log.info("listening for agents", url=listener.url)
             except (OSError, TlsFilesError) as error:
                 _log.error("cannot listen", error=str(error))
                 return 1
-            cleanup.push_async_callback(api.stop)
             try:
                 cleanup.enter_context(self.access.local.left(*api.address))
             except LocalTokenError as error:
@@ -165,6 +178,8 @@ class App:
                         tasks.create_task(keep_told(self._notifier, self.hub), name="service-manager")
                     if self._tls is not None:
                         tasks.create_task(self._tls.run(), name="tls")
+                    if self._agent_tls is not None:
+                        tasks.create_task(self._agent_tls.run(), name="agent-tls")
                     if self._loading is not None:
                         load = self._notifier.reloading()(self._loading.settings)
                         reloader = Reloader(self._settings, load, self._reconfigure, file=self._loading.file)
@@ -181,12 +196,24 @@ class App:
         certificate, key = self._settings.tls_certificate, self._settings.tls_key
         return None if certificate is None or key is None else ServerTls(certificate, key, self._clock)
 
+    def _agent_listener(self) -> AgentListener | None:
+        """Raises `TlsFilesError`."""
+        settings = self._settings
+        certificate, key = settings.agent_tls_certificate, settings.agent_tls_key
+        if settings.agent_address is None or certificate is None or key is None:
+            return None
+        self._agent_tls = ServerTls(certificate, key, self._clock, AGENT_TLS)
+        return AgentListener(self.hub, *settings.agent_address, self._agent_tls.context)
+
     def _reconfigure(self, settings: Settings, changed: frozenset[str]) -> None:
         """Take up new settings. What asks `self._settings` each time needs nothing more."""
         self._settings = settings
         self._hosts.allow(settings.hosts)
         if self._tls is not None and settings.tls_certificate is not None and settings.tls_key is not None:
             self._tls.use(settings.tls_certificate, settings.tls_key)
+        if self._agent_tls is not None and settings.agent_tls_certificate and settings.agent_tls_key:
+            self._agent_tls.use(settings.agent_tls_certificate, settings.agent_tls_key)
+        self.hub.agent_url = settings.agents_call
         if "log_level" in changed:
             configure_logs(settings.log_level, settings.log_format)
 

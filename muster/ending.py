@@ -27,8 +27,10 @@ class Stopped(Exception):  # noqa: N818 - not an error
 class Ending:
     """Waits for a signal. As a context it swallows the cancellation by which it has cut off what hangs."""
 
-    def __init__(self, on_signal: Callable[[], None]) -> None:
+    def __init__(self, on_signal: Callable[[], None], *, hangs: str = "the database") -> None:
+        """`hangs`: what it is that makes an end take too long, for the log."""
         self._on_signal = on_signal
+        self._hangs = hangs
         self._signalled = False
         self._cutting: asyncio.TimerHandle | None = None
 
@@ -61,6 +63,6 @@ class Ending:
         if self._cutting is not None:
             self._cutting.cancel()
         if self._signalled and isinstance(error, asyncio.CancelledError):
-            _log.warning("cut off: the database hangs", after_s=CUT_OFF_S)
+            _log.warning(f"cut off: {self._hangs} hangs", after_s=CUT_OFF_S)
             return True
         return False

@@ -39,6 +39,7 @@ class Kind(StrEnum):
 
     TRANSITION = "transition"
     FLEET = "fleet"
+    VALIDATION = "validation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,10 @@ class Wanted:
             return True
         if self.kinds and event.kind not in self.kinds:
             return False
-        if event.kind is not Kind.TRANSITION:
+        if event.kind is Kind.FLEET:
             return True
         return (self.cluster_id is None or event.cluster_id == self.cluster_id) and (
-            not self.healths or not self.healths.isdisjoint(event.healths)
+            not self.healths or not self.healths.isdisjoint(event.healths) or event.kind is not Kind.TRANSITION
         )
 
 

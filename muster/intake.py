@@ -35,7 +35,8 @@ _NOT_NOW = (StoreUnavailable, StoreFull)
 PIECE = 100
 """Targets that are taken up in one turn of the loop: some 4 ms."""
 
-MakeProbe = Callable[[Cluster], Probe]
+MakeProbe = Callable[[Cluster], Probe | None]
+"""None: nothing is asked there; only its agent reports."""
 
 
 class Intake:
@@ -142,7 +143,8 @@ class Intake:
             self._engine.remove(cluster_id)
             self._recorder.forget(cluster_id)
         for number, cluster in enumerate((*changes.added, *changes.redirected), 1):
-            self._engine.add(cluster.id, cluster.name, self._make_probe(cluster))
+            if (probe := self._make_probe(cluster)) is not None:
+                self._engine.add(cluster.id, cluster.name, probe)
             if number % PIECE == 0:
                 await asyncio.sleep(0)
         if changes:

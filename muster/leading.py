@@ -23,23 +23,24 @@ from collector.availability import Availability
 from collector.cluster import Cluster
 from collector.history import History
 from collector.inventory import Inventory
-from collector.location_store import LocationStore
-from collector.locations import Locations
 from collector.metrics import FleetMetrics
-from collector.pairs import Pairs
 from collector.pauses import Pauses
 from collector.recorder import Recorder
 from collector.transition import Transition
 from collector.vigil import Vigil
 from collector.writer import CrashPoint
 from muster.access.access import Access
+from muster.agents.source import AgentSource
 from muster.api.sse import transition_event
+from muster.backup_half import BackupRecords, make_backup_half
+from muster.direct import DirectSettings
 from muster.guarding import watch_guard
 from muster.housekeeping import keep_house
 from muster.hub import Hub, Leading, Role
 from muster.intake import Intake
 from muster.process import freeze_once_settled
 from muster.settings import Settings
+from store.errors import StoreError
 from store.leader import Leadership
 from store.pool import Database
 from store.sql import load_queries
@@ -58,9 +59,6 @@ from validator.probes.settings import ApiServerSettings
 from validator.schedule import ScheduleSettings
 
 _log = structlog.get_logger(__name__)
-
-FIRST_PAIRS_S = 60.0
-"""Within this time a new pair is asked about first, whatever their interval: somebody has just assigned it."""
 
 LAST_FLUSH_S = 2.5
 """Of the 5 s in which the service has to be gone after SIGTERM."""
@@ -82,6 +80,7 @@ class Leader:
         access: Access,
         *,
         probing: ApiServerSettings,
+        asking: Callable[[Settings], DirectSettings],
         observe: Sink,
         make_resolver: Callable[[], CaresResolver],
         at: CrashPoint,
@@ -94,6 +93,7 @@ class Leader:
         self._metrics = metrics
         self._access = access
         self._probing = probing
+        self._asking = asking
         self._observe = observe
         self._make_resolver = make_resolver
         self._at = at
@@ -103,28 +103,34 @@ class Leader:
         """Until it is cancelled; raises a group with `SteppedDown` where another leads, or with a `StoreError`."""
         settings, clock = self._settings(), self._clock
         queries = load_queries(Path(collector.__path__[0]) / "queries.sql")
-        inventory = Inventory(db, queries, clock, [source.name for source in self._sources])
+        records = BackupRecords(db, clock)
+
+        def stepped(step_s: float) -> None:
+            self._shift_guard(step_s)
+            backup.shift(step_s)
+
+        sources = [*self._sources, AgentSource(records.agents)]
+        inventory = Inventory(db, queries, clock, [source.name for source in sources])
         recorder = Recorder(
             db,
             queries,
             clock,
             HealthSettings(),
             names=partial(_name, inventory),
-            location_names=lambda location_id: _location_name(locations, location_id),
+            location_names=records.location_name,
             publish=self._publish,
-            on_step=self._shift_guard,
+            on_step=stepped,
             at=self._at,
         )
         history = History(db, queries)
         pauses = Pauses(db, queries, clock)
-        locations = Locations(LocationStore(db, load_queries(Path(collector.__path__[0]) / "locations.sql")), clock)
         counting = load_queries(AVAILABILITY_QUERIES)
         availability = Availability(db, counting, retention_days=self._retention_days)
         vigil = Vigil(db, counting, clock, allowance_s=2.1 * settings.interval_s + settings.timeout_s)
+        await records.load(epoch)
         await inventory.load(epoch)
         await recorder.load(epoch, grace_s=settings.interval_s + settings.timeout_s)
         await pauses.load(epoch)
-        await locations.load(epoch)
         await history.keep_partitions(clock.now(), settings.retention_days)
         await vigil.begin(epoch, settings.retention_days)
 
@@ -137,22 +143,14 @@ class Leader:
             interval_s=settings.interval_s, timeout_s=settings.timeout_s, backoff_max_s=settings.backoff_max_s
         )
         engine = Engine(schedule, sink, clock)
-        pair_engine = Engine(
-            ScheduleSettings(
-                interval_s=settings.pair_interval_s,
-                timeout_s=settings.pair_timeout_s,
-                backoff_max_s=max(settings.pair_interval_s, settings.backoff_max_s),
-                first_round_s=FIRST_PAIRS_S,
-            ),
-            sink,
-            clock,
-        )
         keeper = CredentialKeeper(clock)
         resolver = self._make_resolver()
         dialer = Dialer(resolver, TlsContexts(), StageDeadlines())
 
-        def make_probe(cluster: Cluster) -> ApiServerProbe:
+        def make_probe(cluster: Cluster) -> ApiServerProbe | None:
             assert cluster.sighting is not None
+            if cluster.sighting.cluster_id is not None:
+                return None  # only its agent reports
             return ApiServerProbe(
                 cluster.sighting.endpoint,
                 cluster.sighting.credential,
@@ -164,16 +162,39 @@ class Leader:
                 hasten=partial(engine.hasten, cluster.id),
             )
 
+        def targets_changed() -> None:
+            self._warn_of_descriptors([engine, *backup.engines])
+            backup.hub_asking.pairing.note()
+
         intake = Intake(
-            self._sources,
+            sources,
             inventory,
             recorder,
             engine,
             clock,
             make_probe=make_probe,
             identity_allowance_s=2.1 * settings.interval_s * settings.read_every + settings.timeout_s,
-            on_change=partial(self._warn_of_descriptors, engine),
+            on_change=targets_changed,
         )
+        backup = make_backup_half(
+            db,
+            epoch,
+            self._settings,
+            clock,
+            records,
+            inventory,
+            recorder,
+            pauses,
+            self._hub.events,
+            sink=sink,
+            observe=self._observe,
+            resolver=resolver,
+            dialer=dialer,
+            keeper=keeper,
+            tally=self._metrics.agents,
+            asking=self._asking,
+        )
+        await backup.load(epoch)
         guarding = GuardSettings(interval_s=settings.interval_s)
         self._hub.leading = leading = Leading(
             inventory=inventory,
@@ -182,9 +203,15 @@ class Leader:
             history=history,
             pauses=pauses,
             availability=availability,
-            locations=locations,
-            pair_engine=pair_engine,
-            pairs=Pairs(inventory, locations, recorder, clock),
+            locations=records.locations,
+            pair_engine=backup.pair_engine,
+            pairs=backup.pairs,
+            outside=backup.hub_asking.references.holders,
+            validations=backup.validations,
+            syncs=backup.syncs,
+            agents=records.agents,
+            requests=backup.requests,
+            agent_desk=backup.desk,
         )
         self._hub.events.begin(recorder.position)
         self._hub.role, self._hub.waiting_for = Role.LEADING, ""
@@ -192,18 +219,17 @@ class Leader:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(engine.run(), name="engine")
-                tasks.create_task(pair_engine.run(), name="pair-engine")
                 tasks.create_task(keeper.run(), name="credential-keeper")
                 tasks.create_task(recorder.run(), name="recorder")
                 tasks.create_task(intake.run(), name="intake")
                 tasks.create_task(vigil.run(), name="vigil")
                 tasks.create_task(pauses.run(), name="pauses")
-                tasks.create_task(locations.run(), name="locations")
+                backup.start(tasks)
                 tasks.create_task(
                     watch_guard(leading, lambda: self._settings().references, clock, guarding), name="guard"
                 )
                 tasks.create_task(
-                    keep_house(history, pauses, locations, self._access, clock, self._retention_days),
+                    keep_house(history, pauses, records.locations, self._access, clock, self._retention_days),
                     name="housekeeping",
                 )
                 tasks.create_task(_hold(leadership), name="leadership")
@@ -213,10 +239,12 @@ class Leader:
             self._hub.events.end("this instance leads no more")
             if self._hub.role is Role.LEADING:
                 self._hub.role = Role.STANDBY
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, StoreError):
                 async with asyncio.timeout(LAST_FLUSH_S):
                     await recorder.flush()
+                    await records.agents.flush()
             self._hub.leading = None
+            await backup.close()
             await resolver.close()
 
     def _retention_days(self) -> int:
@@ -226,10 +254,10 @@ class Leader:
         if self._hub.leading is not None:
             self._hub.leading.guard = shift(self._hub.leading.guard, step_s)
 
-    def _warn_of_descriptors(self, engine: Engine) -> None:
+    def _warn_of_descriptors(self, engines: Sequence[Engine]) -> None:
         """A kept connection for every target and a new one for every slot have to fit. Said when it begins."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        needed = len(engine) + sum(lane.slots for lane in engine.lanes.values()) + RESERVED
+        needed = sum(len(each) + sum(lane.slots for lane in each.lanes.values()) for each in engines) + RESERVED
         too_few = needed > limit
         if too_few and not self._too_few_descriptors:
             _log.warning(
@@ -254,11 +282,6 @@ class Leader:
 def _name(inventory: Inventory, cluster_id: UUID) -> str:
     cluster = inventory.clusters.get(cluster_id)
     return str(cluster_id) if cluster is None else cluster.name
-
-
-def _location_name(locations: Locations, location_id: UUID) -> str:
-    location = locations.known.get(location_id)
-    return str(location_id) if location is None else location.name
 
 
 async def _hold(leadership: Leadership) -> NoReturn:

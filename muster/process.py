@@ -12,11 +12,13 @@ from contextlib import suppress
 GIL_SWITCH_S = 0.0005
 """Rendering /metrics runs in a thread: it must hand the GIL back to the loop quickly."""
 
-GC_THRESHOLDS = (2000, 10, 250)
+GC_THRESHOLDS = (1000, 2, 1700)
 """A full collection walks everything that is known of the fleet and holds the loop: 45 ms at 2,000 clusters, 450 ms at
 10,000. CPython's own thresholds make one at each growth by a quarter, while the fleet is taken up. These make it after
 five million objects that were made and not freed, three times what a fleet of 10,000 has; after one million, requests
-at full load made it every 20 s. Reference counting frees nearly all of them, and the young collections the rest."""
+at full load made it every 20 s. Reference counting frees nearly all of
+them, and the young collections the rest. Those walk a thousand objects, and now and then the three thousand that have
+outlived one: with ten times two thousand, as many in all, they held the loop for up to 18 ms at full load."""
 
 _M_MMAP_THRESHOLD = -3
 """glibc's malloc.h."""

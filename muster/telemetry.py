@@ -83,7 +83,7 @@ class HubFacts:
                 pairs=await self._pairs(leading),
                 flapping=picture.flapping,
             ),
-            clusters=[_cluster(view) for view in picture.clusters],
+            clusters=[_cluster(view) for view in picture.clusters.values()],
             locations=[_location(each) for each in leading.locations.known.values()],
             verdicts={
                 VerdictKey(check.value, outcome.value, _value(reason)): count

@@ -19,8 +19,9 @@ class Fact:
     stage: Stage | None = None
     message: str = ""
     evidence: Evidence = field(default_factory=lambda: NO_EVIDENCE)
-    every: int = 1
-    """This fact is renewed at every so many ticks; its allowance is that much longer."""
+    every: float = 1
+    """This fact is renewed at every so many ticks; its allowance is that much longer. Below 1 where something else than
+    the tick renews it, and more often."""
 
 
 @dataclass(frozen=True, slots=True)

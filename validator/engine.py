@@ -70,6 +70,9 @@ class Target:
     """Number of its valid agenda entry: older entries in the heap are void."""
     not_before: float = 0.0
     """Monotonic time until which its server has asked to be left alone."""
+    said: tuple[tuple[Check, Outcome], ...] = ()
+    """What the last answer said, and `alike`: how many in a row said it."""
+    alike: int = 0
     awaited: list[Awaited] = field(default_factory=list)
     """Those who wait for the answer to an ask that has not begun yet."""
 
@@ -144,7 +147,8 @@ class Engine:
         settings, due = self._settings, target.due
         target.not_before = now + min(answer.retry_after_s or 0.0, settings.backoff_max_s)
         target.pace = target.pace.after(unanswered=answer.unanswered)
-        self._put(target, schedule.next_due(due, now, target.phase, target.pace, settings, answer.retry_after_s))
+        next_due = schedule.next_due(due, now, target.phase, target.pace, settings, answer.retry_after_s)
+        self._put(target, self._sooner_to_confirm(target, answer, next_due, now))
         until_next_s = target.due - now + self._queue_s(target.pace.lane)
         effective_s = max(schedule.period_s(target.pace, settings), until_next_s)
         received_at = self._clock.now()
@@ -171,6 +175,18 @@ class Engine:
         ]
         self._sink(verdicts)
         return verdicts
+
+    def _sooner_to_confirm(self, target: Target, answer: Answer, next_due: float, now: float) -> float:
+        """When to ask next, where something new was said and the interval is long."""
+        within_s = self._settings.confirm_within_s
+        if within_s is None or not answer.facts:
+            return next_due
+        said = tuple((fact.check, fact.outcome) for fact in answer.facts)
+        target.alike = self._settings.confirm if not target.said else target.alike + 1 if said == target.said else 1
+        target.said = said
+        if target.alike >= self._settings.confirm:
+            return next_due
+        return min(next_due, max(now + within_s, target.not_before))
 
     # -- the agenda
 

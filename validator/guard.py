@@ -79,6 +79,10 @@ class Counts:
     """Those of them that answered once and began to fail no longer than an interval ago, or, during an incident, no
     longer than an interval before it."""
 
+    def __add__(self, other: Counts) -> Counts:
+        """Of two parts of the fleet together."""
+        return Counts(self.total + other.total, self.failing + other.failing, self.newly_failing + other.newly_failing)
+
     @property
     def answering_before(self) -> int:
         """Clusters that answer, or did until the newly failing ones began to fail."""
@@ -88,7 +92,7 @@ class Counts:
 def count(
     guard: Guard, states: Iterable[CheckState], suspended: Container[UUID], now: float, settings: GuardSettings
 ) -> Counts:
-    """Count the fleet from all check states; only `apiserver` says whether a cluster answers.
+    """Count the fleet, or a part of it, from all check states; only `apiserver` says whether a cluster answers.
 
     A verdict that says nothing counts as failing: a hub that has run out of descriptors is such a case.
     """

@@ -26,6 +26,11 @@ def without_token(facts: Iterable[Fact], token: str | None) -> tuple[Fact, ...]:
     return tuple(_without(fact, secret) for fact in facts)
 
 
+def holds_token(text: str, token: str | None) -> bool:
+    """Whether a text of the server has the token in it."""
+    return token is not None and len(token) >= MIN_CHARS and _holds(text, token[:BEGINNING_CHARS].lower())
+
+
 def _without(fact: Fact, secret: str) -> Fact:
     repeating = {key: LEFT_OUT for key, value in fact.evidence.items() if _holds(value, secret)}
     if not repeating and not _holds(fact.message, secret):

@@ -36,6 +36,10 @@ class ScheduleSettings:
     first_round_s: float | None = None
     """Within this time a new target is asked first, where nobody wants to wait for a long interval. None: the interval.
     """
+    confirm_within_s: float | None = None
+    """An answer that says something else than the one before is asked for again within this time, until `confirm` in a
+    row say the same: with a long interval three of them would take most of an hour. None: at the interval.
+    """
     allowance_factor: float = 2.1
     """A fact stands for so many effective periods (plus one timeout): one answer may be missed, not two."""
 

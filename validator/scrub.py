@@ -23,8 +23,11 @@ _PARAMETERS = (
     *("webidentitytoken", "sessiontoken", "secretaccesskey", "secret_access_key", "session_token"),
     *("accountkey", "sharedaccesssignature", "sharedaccesskey", "password", "token"),
 )
+_LONGEST = max(map(len, _PARAMETERS))
 _PARAMETER = re.compile(
-    rf"(?<![A-Za-z0-9_-])({'|'.join(map(re.escape, sorted(_PARAMETERS, key=len, reverse=True)))})"
+    # First any word that something is given to: comparing fifty with all else took five times as long.
+    rf"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]{{1,{_LONGEST}}}(?:\s*=|%3d|['\"]\s*:))"
+    rf"({'|'.join(map(re.escape, sorted(_PARAMETERS, key=len, reverse=True)))})"
     r"(\s*=\s*|%3d|['\"]\s*:\s*)(['\"]?)[^&\s'\"<>,;]+",
     re.IGNORECASE,
 )

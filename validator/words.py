@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from validator.locations import Provider
+from validator.remedies import CLOUDS, of_cloud
+
 
 class Health(StrEnum):
     """State of a check or of a whole subject, after hysteresis."""
@@ -105,6 +108,8 @@ class Reason(StrEnum):
     STALE = "Stale"
     HUB_OUT_OF_DESCRIPTORS = "HubOutOfDescriptors"
     PROBE_DEFECT = "ProbeDefect"
+    NO_ASKER = "NoAsker"
+    VALIDATION_TIMEOUT = "ValidationTimeout"
     # source
     IDENTITY_CONFLICT = "IdentityConflict"
     CREATING = "Creating"
@@ -140,6 +145,7 @@ class Reason(StrEnum):
     WRITE_PROBE_IMMUTABLE = "WriteProbeImmutable"
     BACKUPS_TOO_OLD = "BackupsTooOld"
     BACKUP_FILES_MISSING = "BackupFilesMissing"
+    BACKUPS_UNKNOWN = "BackupsUnknown"
     # identity
     FEDERATION_MISSING = "FederationMissing"
     FEDERATION_SUBJECT_MISMATCH = "FederationSubjectMismatch"
@@ -170,6 +176,7 @@ class Reason(StrEnum):
     STANDALONE_STORK = "StandaloneStork"
     # agent
     AGENT_SILENT = "AgentSilent"
+    AGENT_DROPS = "AgentDropsVerdicts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +194,7 @@ class ReasonInfo:
     they are the cluster that asks and the location's URL. Where the exact command differs by provider, the evidence has
     it under `fix`."""
 
-    def remedy_for(self, cluster: str, endpoint: str) -> str:
-        """The remedy with this cluster's name and endpoint in it."""
-        return self.remedy.replace("{cluster}", cluster).replace("{endpoint}", endpoint)
+    def remedy_for(self, cluster: str, endpoint: str, provider: Provider | None = None) -> str:
+        """The remedy with this cluster's name and endpoint in it; of a provider's storage without the other clouds'."""
+        text = self.remedy if provider is None else of_cloud(self.remedy, CLOUDS[provider])
+        return text.replace("{cluster}", cluster).replace("{endpoint}", endpoint)

@@ -39,8 +39,15 @@ class TlsFilesError(ValueError):
 class ServerTls:
     """A certificate and its key. `context` serves; `run` keeps it up to date."""
 
-    def __init__(self, certificate: Path, key: Path, clock: Clock) -> None:
-        """Reads the files. Raises `TlsFilesError`."""
+    def __init__(
+        self,
+        certificate: Path,
+        key: Path,
+        clock: Clock,
+        variables: tuple[str, str] = ("MUSTER_TLS_CERTIFICATE", "MUSTER_TLS_KEY"),
+    ) -> None:
+        """Reads the files. Raises `TlsFilesError`, which names the settings too (`variables`)."""
+        self._variables = variables
         self._certificate = certificate
         self._key = key
         self._clock = clock
@@ -102,7 +109,7 @@ class ServerTls:
 
     @property
     def _names(self) -> str:
-        return f"{self._certificate} (MUSTER_TLS_CERTIFICATE) and {self._key} (MUSTER_TLS_KEY)"
+        return f"{self._certificate} ({self._variables[0]}) and {self._key} ({self._variables[1]})"
 
     def _read(self) -> bytes:
         """Key first: `ssl` takes both from one file."""

@@ -38,8 +38,8 @@ async def read_body(request: web.Request, kind: type[B], *, required: bool = Tru
     """
     if not request.body_exists and not required:
         return kind()
-    _check_type(request)  # before it is read: what is compressed would be expanded
-    raw = await _read(request, within_s)
+    check_json(request)  # before it is read: what is compressed would be expanded
+    raw = await read_raw(request, within_s)
     _check_syntax(raw)
     try:
         return kind.model_validate_json(raw, strict=True)
@@ -49,7 +49,8 @@ async def read_body(request: web.Request, kind: type[B], *, required: bool = Tru
         raise ProblemError(Kind.BAD_BODY, f"{detail}.".replace("?.", "?"), errors=found) from None
 
 
-async def _read(request: web.Request, within_s: float) -> bytes:
+async def read_raw(request: web.Request, within_s: float = READ_S) -> bytes:
+    """The body as it came, as large as the server takes. Raises `ProblemError`: 413, 408, 400."""
     try:
         async with asyncio.timeout(within_s):
             return await request.read()
@@ -62,7 +63,8 @@ async def _read(request: web.Request, within_s: float) -> bytes:
         raise ProblemError(Kind.BAD_REQUEST, "The body ended early.") from None
 
 
-def _check_type(request: web.Request) -> None:
+def check_json(request: web.Request) -> None:
+    """Raises `ProblemError` (415) for anything but JSON in UTF-8 that is not compressed."""
     encoding = request.headers.get("Content-Encoding", "identity")
     charset = request.charset or "utf-8"
     if request.content_type != "application/json" or charset.lower() not in {"utf-8", "utf8"} or encoding != "identity":

@@ -13,12 +13,13 @@ import resource
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, Protocol, cast
 
 import structlog
 from aiohttp import web
 
 from muster.api.problems import Handler, Kind, defect, problem_response
+from muster.api.tls_listener import TlsListener
 
 _log = structlog.get_logger(__name__)
 
@@ -42,6 +43,19 @@ BACKLOG = 1024
 """Connections that wait to be accepted: a fleet of browsers that comes back at once."""
 
 
+class Listener(Protocol):
+    """What takes connections."""
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """Where it listens."""
+        ...
+
+    def close(self) -> None:
+        """Take no more."""
+        ...
+
+
 class Connections:
     """All connections of one server. When there is no room for one more, the one that is idle for longest goes."""
 
@@ -53,7 +67,7 @@ class Connections:
         self._idle: dict[web.RequestHandler, asyncio.TimerHandle | None] = {}
         """Idle for longest first; with a timer those that have not asked for anything yet."""
 
-    async def listen(self, server: web.Server, host: str, port: int, tls: ssl.SSLContext | None) -> asyncio.Server:
+    async def listen(self, server: web.Server, host: str, port: int, tls: ssl.SSLContext | None) -> Listener:
         """Take connections for this server. Raises `OSError`."""
 
         def taken() -> asyncio.BaseProtocol:
@@ -61,14 +75,14 @@ class Connections:
                 return _Refused()
             return _Connection(server, self)
 
-        within_s = None if tls is None else self._head_s
-        listener = await asyncio.get_running_loop().create_server(
-            taken, host, port, ssl=tls, ssl_handshake_timeout=within_s, backlog=BACKLOG, start_serving=False
-        )
-        for listening in listener.sockets:  # what is accepted from it inherits the option
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
-        await listener.start_serving()
-        return listener
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listening.setblocking(False)
+        # What is accepted from it inherits the option.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+        if tls is None:
+            return await asyncio.get_running_loop().create_server(taken, sock=listening, backlog=BACKLOG)
+        return TlsListener((listening,), taken, tls, within_s=self._head_s, most=max(1, self._most // 2))
 
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:

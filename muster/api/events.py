@@ -60,7 +60,7 @@ class EventsQuery(Query):
     health: Annotated[frozenset[Health], *some_of(Health)] = frozenset()
     """Transitions from or to one of these healths only."""
     cluster: Annotated[str, Field(max_length=1024)] = ""
-    """Transitions of this cluster only; a name or an id."""
+    """Transitions and validations of this cluster only; a name or an id."""
     after: Annotated[int, Field(ge=0, le=MAX_ID)] | None = None
     """Go on after this transition. A `Last-Event-ID` header counts more: browsers send it when they connect again."""
 
@@ -98,13 +98,14 @@ class EventStreams:
                 "/api/v1/events",
                 self.events,
                 Role.VIEWER,
-                "What happens, as it happens: `hello`, `transition`, `fleet`, `dropped`, `bye`",
+                "What happens, as it happens: `hello`, `transition`, `fleet`, `validation`, `dropped`, `bye`",
                 query=EventsQuery,
                 media_type=MEDIA_TYPE,
                 events=(
                     ("hello", schemas.Hello),
                     (Kind.TRANSITION, schemas.Transition),
                     (Kind.FLEET, schemas.FleetChanged),
+                    (Kind.VALIDATION, schemas.ValidationStep),
                     ("dropped", schemas.Dropped),
                     ("bye", schemas.Bye),
                 ),

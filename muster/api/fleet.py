@@ -95,16 +95,14 @@ class FleetReads:
         except CursorError as error:
             bad_query("after", str(error))
         picture = await self._pictures.now()
-        listed = await picture.lists.get(query)
-        page, following = listed.after(position, query.limit)
-        now = picture.snapshot.now
+        page = await picture.lists.page(query, position, query.limit)
         head = schemas.ClusterPage(
-            now=present.instant(now),
-            total=len(listed.views),
-            next=None if following is None else encode(following, canonical),
+            now=present.instant(page.now),
+            total=page.total,
+            next=None if page.following is None else encode(page.following, canonical),
             clusters=(),
         )
-        return await json_list(head, page, partial(present.cluster, now=now), _CLUSTERS)
+        return await json_list(head, page.views, partial(present.cluster, now=page.now), _CLUSTERS)
 
     async def cluster(self, request: web.Request) -> web.Response:
         """One cluster, by name, other name, id or the beginning of an id."""

@@ -20,23 +20,26 @@ MAX_CLUSTERS = 5000
 """Clusters on one page: some 3 MB of JSON."""
 
 
+LabelSelector = Annotated[
+    Selector,
+    BeforeValidator(parse),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": MAX_SELECTOR_CHARS,
+            "pattern": r"^[A-Za-z0-9._/=!<>(), \t\r\n-]*$",
+            "examples": ["team=storage,env in (prod,stage),!legacy"],
+        }
+    ),
+]
+
+
 class ClustersQuery(Query):
     """Which clusters to list, and in which order."""
 
     health: Annotated[frozenset[Health], *some_of(Health)] = Field(default_factory=frozenset)
     """Only clusters of this health."""
-    label: Annotated[
-        Selector,
-        BeforeValidator(parse),
-        WithJsonSchema(
-            {
-                "type": "string",
-                "maxLength": MAX_SELECTOR_CHARS,
-                "pattern": r"^[A-Za-z0-9._/=!<>(), \t\r\n-]*$",
-                "examples": ["team=storage,env in (prod,stage),!legacy"],
-            }
-        ),
-    ] = Field(default_factory=Selector)
+    label: LabelSelector = Field(default_factory=Selector)
     """Only clusters whose labels match this selector, in the grammar of Kubernetes (`kubectl -l`)."""
     source: Annotated[str, Field(max_length=256)] = ""
     """Only clusters from this source."""

@@ -9,6 +9,7 @@ from muster.access.roles import Role
 from muster.api import present, schemas
 from muster.api.answers import json_list
 from muster.api.history_queries import TransitionsQuery
+from muster.api.location_names import find_location
 from muster.api.names import Names, as_uuid
 from muster.api.picture import Pictures
 from muster.api.problems import Kind
@@ -27,7 +28,7 @@ class HistoryReads:
 
     def routes(self) -> list[Route]:
         """Its rows of the route table."""
-        away = (Kind.NOT_LEADING, Kind.STORE_UNAVAILABLE)
+        away = (Kind.NOT_LEADING, Kind.STORE_UNAVAILABLE, Kind.LOCATION_NOT_FOUND)
         return [
             Route(
                 "GET",
@@ -61,8 +62,11 @@ class HistoryReads:
 
     async def _transitions(self, request: web.Request, name: str | None) -> web.Response:
         query = read_query(TransitionsQuery, request.query)
-        only = query.only(self._clock.now())
-        history = self._pictures.leading().history
+        leading = self._pictures.leading()
+        location_id = as_uuid(query.location)
+        if query.location and location_id is None:
+            location_id = (await find_location(leading.locations, query.location)).id
+        only, history = query.only(self._clock.now(), location_id), leading.history
         cluster_id = None if name is None else (as_uuid(name) or await self._names.find(name))
         changes = await history.page(cluster_id, query.limit, query.before, only)
         head = schemas.TransitionPage(

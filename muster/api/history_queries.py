@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -34,6 +35,8 @@ class TransitionsQuery(Query):
     """Only changes of this check."""
     to_health: Annotated[frozenset[Health], *some_of(Health)] = Field(default_factory=frozenset)
     """Only changes to this health."""
+    location: Annotated[str, Field(max_length=1024)] = ""
+    """Only changes of pairs with this backup location, by name or id; by its id also of one that was deleted."""
 
     @field_validator("to")
     @classmethod
@@ -43,10 +46,13 @@ class TransitionsQuery(Query):
             raise ValueError("the window ends before it has begun; `to` comes after `from`")
         return to
 
-    def only(self, now: float) -> Only:
-        """The filters. Raises `ProblemError` for a window that lies in the future."""
+    def only(self, now: float, location_id: UUID | None) -> Only:
+        """The filters; `location_id` is what `location` stands for.
+
+        Raises `ProblemError` for a window that lies in the future.
+        """
         begin = -inf if self.begin is None else self.begin.timestamp()
         if begin > now + FUTURE_S:
             bad_query("from", "in the future: nothing has happened there yet")
         end = inf if self.to is None else self.to.timestamp()
-        return Only(begin, end, tuple(sorted(self.check)), tuple(sorted(self.to_health)))
+        return Only(begin, end, tuple(sorted(self.check)), tuple(sorted(self.to_health)), location_id)

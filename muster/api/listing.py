@@ -1,33 +1,36 @@
-"""The clusters of one picture, filtered and sorted: made once for everybody who pages through the same query.
+"""The clusters of the newest picture, filtered and sorted: kept for everybody who pages through the same query.
 
-A page costs as much as it shows: its begin is found by bisection in a list that the picture keeps. Only the first page
-of a query looks at the whole fleet, in pieces; from the next picture on only at what has changed since.
+A page costs as much as it shows: its begin is found by bisection in a list that is there. Only the first page of a
+query looks at the whole fleet, in pieces; from then on a list is brought up to date with what has changed since it was
+asked for last. At 10,000 clusters and an interval of 60 s some 80 do between two pictures; to make eight lists anew for
+each picture was most of what pages cost.
 """
 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from operator import itemgetter
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from collector.fleet import ClusterView
+from collector.fleet import ClusterView, FleetSnapshot
+from collector.look import Changes
 from muster.api.cursor import Position
+from muster.api.ordered import Ordered, Place, PlaceOf
 from muster.api.present import ATTENTION, CHUNK, chunks
 from validator.reasons import Health
 
 KEPT = 16
-"""Lists that one picture keeps; with what it is sorted by, each has 2 MB at most at 10,000 clusters."""
+"""Lists that are kept; with what it is sorted by, each has 2 MB at most at 10,000 clusters."""
 
-Groups = Mapping[Health, Sequence[ClusterView]]
+LOGGED = 240
+"""Turns that are remembered: two minutes. A list that nobody has asked for in this time is made anew."""
 
-Place = tuple[int, float, str, UUID]
-"""A `Position` before it is written down: ids have the same order as their texts, which take longer to make."""
-
-Placed = tuple[Place, ClusterView]
+REPLAYED = 4
+"""And so is one that is behind by more than one of so many clusters: that is cheaper."""
 
 _RANK: Mapping[Health, int] = {health: rank for rank, health in enumerate(ATTENTION)}
 
@@ -74,105 +77,100 @@ class Wanted(Protocol):
         ...
 
 
-class Listed(NamedTuple):
-    """All that a query matches."""
+class Page(NamedTuple):
+    """A part of a list."""
 
     views: Sequence[ClusterView]
-    sort: Sort
-
-    def after(self, position: Position | None, limit: int) -> tuple[Sequence[ClusterView], Position | None]:
-        """The page after a position, and the position where the next one begins; None = there is none."""
-        begin = 0 if position is None else self._begin(position)
-        page = self.views[begin : begin + limit]
-        more = begin + limit < len(self.views)
-        return page, position_of(self.sort, page[-1]) if more else None
-
-    def _begin(self, position: Position) -> int:
-        sort, backwards = self.sort, self.sort is Sort.NAME_REVERSED
-        return bisect_left(
-            self.views,
-            True,
-            key=lambda view: position_of(sort, view) < position if backwards else position_of(sort, view) > position,
-        )
+    following: Position | None
+    """Where the next page begins; None = there is none."""
+    total: int
+    """Of all pages."""
+    now: float
+    """The moment that all of it is of."""
 
 
-class Former(NamedTuple):
-    """What a picture's lists leave to those of the next one: most views stand for many pictures (`collector/look.py`).
-
-    It holds the views of its picture: as long as it does, no new one can have the identity of one of them.
-    """
-
-    by_health: Groups
-    placed: Mapping[str, Sequence[Placed]]
+@dataclass(slots=True)
+class _Kept:
+    takes: Callable[[ClusterView | None], ClusterView | None]
+    """The view if it is in the list."""
+    ordered: Ordered
+    turn: int
+    """How many turns it has made."""
+    now: float
 
 
 class Lists:
-    """Those of one picture."""
+    """Those of the newest picture. To be used on the loop's thread."""
 
-    def __init__(self, by_health: Groups, former: Former | None = None) -> None:
-        """`by_health` in the order of attention, and so is each of its groups; `former` is of the picture before."""
-        self._by_health = by_health
-        self._former = former or Former({}, {})
-        self._kept: dict[str, Listed] = {}
-        self._placed: dict[str, Sequence[Placed]] = {}
-        self._comparison: tuple[set[int], Groups] | None = None
-        self._making = asyncio.Lock()  # held over turns of our own loop, never over network I/O
+    def __init__(self) -> None:
+        self._clusters: Mapping[UUID, ClusterView] = {}
+        self._now = 0.0
+        self._turns = 0
+        self._log: deque[tuple[float, Changes]] = deque()
+        """Of the last turns, with their moments."""
+        self._logged = 0
+        self._kept: dict[str, _Kept] = {}
+        """Asked for longest ago first."""
+        self._asking = asyncio.Lock()  # held over turns of our own loop, never over network I/O
 
-    def former(self) -> Former:
-        """For the next picture's. Without what came from the one before this: it would go on for ever."""
-        return Former(self._by_health, self._placed)
+    def turn(self, picture: FleetSnapshot, changes: Changes) -> None:
+        """To the next picture, by the changes that lead there."""
+        self._clusters, self._now = picture.clusters, picture.now
+        self._turns += 1
+        self._log.append((picture.now, changes))
+        self._logged += len(changes)
+        while len(self._log) > LOGGED or self._logged > len(picture.clusters) / REPLAYED:
+            self._logged -= len(self._log.popleft()[1])
 
-    async def get(self, wanted: Wanted) -> Listed:
-        """All that match, sorted. Lets the loop breathe."""
-        name = wanted.canonical()
-        async with self._making:
-            if name not in self._kept:
-                if len(self._kept) == KEPT:
-                    oldest = next(iter(self._kept))
-                    del self._kept[oldest]
-                    self._placed.pop(oldest, None)
-                self._kept[name] = await self._make(wanted, name)
-            return self._kept[name]
+    async def page(self, wanted: Wanted, position: Position | None, limit: int) -> Page:
+        """The page after a position; from the begin where it is None. Lets the loop breathe."""
+        async with self._asking:
+            name = wanted.canonical()
+            kept = self._kept.pop(name, None)  # who is cancelled half way leaves none
+            if kept is None or self._turns - kept.turn > len(self._log):
+                kept = await self._made(wanted)
+            else:
+                await self._bring_up(kept)
+            if len(self._kept) == KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[name] = kept
+            views, following = _after(kept.ordered, wanted.sort, position, limit)
+            return Page(views, following, len(kept.ordered), kept.now)
 
-    async def _make(self, wanted: Wanted, name: str) -> Listed:
-        sort, matches = wanted.sort, wanted.predicate()
-        if sort is Sort.ATTENTION and matches is None:  # they come so
-            return Listed([view for group in _of(self._by_health, wanted) for view in group], sort)
-        placed: list[Placed] = []
-        groups = self._by_health
-        if (known := self._former.placed.get(name)) is not None:
-            standing, groups = await self._compared()
-            async for those in chunks(known, 5 * CHUNK):
-                placed += [each for each in those if id(each[1]) in standing]
-        place, backwards = _PLACES[sort], sort is Sort.NAME_REVERSED
-        # In runs, which the last sort only merges: sorting 10,000 at once would hold the loop for 10 ms.
-        for group in _of(groups, wanted):
-            async for some in chunks(group, 5 * CHUNK):
-                run = [(place(view), view) for view in (some if matches is None else filter(matches, some))]
-                placed += sorted(run, key=itemgetter(0), reverse=backwards)
-        placed.sort(key=itemgetter(0), reverse=backwards)
-        self._placed[name] = placed
-        return Listed([view for _, view in placed], sort)
+    async def _made(self, wanted: Wanted) -> _Kept:
+        healths, matches = wanted.health, wanted.predicate()
 
-    async def _compared(self) -> tuple[set[int], Groups]:
-        """Identities of the views of this picture, and the views that the picture before did not have."""
-        if self._comparison is None:
-            former: set[int] = set()
-            for group in self._former.by_health.values():
-                async for some in chunks(group, 5 * CHUNK):
-                    former.update(map(id, some))
-            standing: set[int] = set()
-            fresh: dict[Health, list[ClusterView]] = {health: [] for health in self._by_health}
-            for health, group in self._by_health.items():
-                async for some in chunks(group, 5 * CHUNK):
-                    standing.update(map(id, some))
-                    fresh[health] += [view for view in some if id(view) not in former]
-            self._comparison = standing, fresh
-        return self._comparison
+        def takes(view: ClusterView | None) -> ClusterView | None:
+            if view is None or (healths and view.health not in healths) or (matches and not matches(view)):
+                return None
+            return view
+
+        kept = _Kept(takes, Ordered(_PLACES[wanted.sort]), self._turns, self._now)
+        async for some in chunks(list(self._clusters.values()), 4 * CHUNK):
+            kept.ordered.append_run(view for view in some if takes(view))
+        kept.ordered.merge()
+        return kept
+
+    async def _bring_up(self, kept: _Kept) -> None:
+        while (behind := self._turns - kept.turn) and behind <= len(self._log):
+            now, changes = self._log[-behind]
+            async for some in chunks(list(changes.values()), CHUNK):
+                for before, after in some:
+                    kept.ordered.change(kept.takes(before), kept.takes(after))
+            kept.turn, kept.now = kept.turn + 1, now
 
 
-def _of(groups: Groups, wanted: Wanted) -> Iterator[Sequence[ClusterView]]:
-    return (group for health, group in groups.items() if not wanted.health or health in wanted.health)
+def _after(
+    ordered: Ordered, sort: Sort, position: Position | None, limit: int
+) -> tuple[Sequence[ClusterView], Position | None]:
+    """The views of a page, and where the next one begins. What is sorted backwards is read from the end."""
+    if sort is Sort.NAME_REVERSED:
+        end = len(ordered) if position is None else ordered.first(lambda view: position_of(sort, view) >= position)
+        views, more = ordered[max(0, end - limit) : end][::-1], end > limit
+    else:
+        begin = 0 if position is None else ordered.first(lambda view: position_of(sort, view) > position)
+        views, more = ordered[begin : begin + limit], begin + limit < len(ordered)
+    return views, position_of(sort, views[-1]) if more else None
 
 
 def position_of(sort: Sort, view: ClusterView) -> Position:
@@ -181,11 +179,8 @@ def position_of(sort: Sort, view: ClusterView) -> Position:
     return Position(rank, number, name, str(cluster_id))
 
 
-PlaceOf = Callable[[ClusterView], Place]
-
-
 def _attention(view: ClusterView) -> Place:
-    """Within one health the order of `collector.fleet.assemble`."""
+    """Within one health the one that is so for longest comes last: news is what people look for."""
     return _RANK[view.health], -(view.rollup.since or 0.0), view.cluster.name, view.cluster.id
 
 

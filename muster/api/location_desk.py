@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 from uuid import UUID
 
 from aiohttp import web
 
 from collector.location import BackupLocation
+from collector.location_status import RollUp, roll_up
+from collector.location_store import Holder
 from collector.locations import LocationConflict, Locations
 from muster.access.audit import Audit
 from muster.access.principal import PRINCIPAL
@@ -64,6 +66,10 @@ class LocationDesk:
             found.add(cluster_id)
         return found
 
+    async def outside(self, current: BackupLocation) -> Sequence[Holder]:
+        """What in the clusters keeps it from being deleted; nothing more where that has begun."""
+        return [] if current.deleting_at is not None else await self._pictures.leading().outside(current)
+
     def conflict(self, conflict: LocationConflict, asked: BackupLocation) -> NoReturn:
         """Somebody was faster."""
         if conflict.current is None:
@@ -89,23 +95,30 @@ class LocationDesk:
 
     def listed(self, known: BackupLocation) -> schemas.Location:
         """A line of the list."""
-        leading = self._pictures.leading()
-        return documents.location(known, leading.locations.sharing(known), self._healths(known))
+        return documents.location(known, self.locations.sharing(known), self._rolled(known, self._healths(known)))
 
     def status(self, known: BackupLocation) -> str:
         """The word for how it is now."""
-        return documents.status_of(known, self._healths(known))
+        return self._rolled(known, self._healths(known)).status
 
     def document(self, known: BackupLocation) -> schemas.LocationDetail:
         """With its clusters."""
-        leading = self._pictures.leading()
-        return documents.location_detail(
-            known, leading.locations.sharing(known), self._healths(known), leading.inventory.clusters
-        )
+        leading, healths = self._pictures.leading(), self._healths(known)
+        sharing, rolled = leading.locations.sharing(known), self._rolled(known, healths)
+        return documents.location_detail(known, sharing, healths, leading.inventory.clusters, rolled)
 
     def _healths(self, known: BackupLocation) -> Mapping[UUID, Health]:
         """Of its pairs, by cluster."""
         return self._pictures.leading().pairs.healths(known.id)
+
+    def _rolled(self, known: BackupLocation, healths: Mapping[UUID, Health]) -> RollUp:
+        leading = self._pictures.leading()
+        return roll_up(
+            [healths.get(cluster_id, Health.UNKNOWN) for cluster_id in known.assignments],
+            worked=leading.pairs.worked(known.id),
+            validating=leading.validations.is_running(known.id),
+            deleting=known.deleting_at is not None,
+        )
 
     def answer(self, known: BackupLocation, status: int = 200) -> web.Response:
         """The document, with the tag of the assignment."""

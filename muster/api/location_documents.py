@@ -8,7 +8,7 @@ from uuid import UUID
 
 from collector.cluster import Cluster
 from collector.location import Assignment, BackupLocation, problems_of
-from collector.location_status import RollUp, roll_up
+from collector.location_status import RollUp
 from muster.api import schemas
 from muster.api.present import instant, maybe_instant
 from validator.locations import FieldProblem, Location, Provider, environment_from
@@ -64,11 +64,9 @@ def location_etag(location: BackupLocation) -> str:
     return f'"l{location.id.hex[:12]}-{location.version}"'
 
 
-def location(
-    known: BackupLocation, sharing: Collection[BackupLocation], pairs: Mapping[UUID, Health]
-) -> schemas.Location:
+def location(known: BackupLocation, sharing: Collection[BackupLocation], rolled: RollUp) -> schemas.Location:
     """Without its clusters."""
-    return schemas.Location(**_members(known, sharing, pairs))
+    return schemas.Location(**_members(known, sharing, rolled))
 
 
 def location_detail(
@@ -76,6 +74,7 @@ def location_detail(
     sharing: Collection[BackupLocation],
     pairs: Mapping[UUID, Health],
     clusters: Mapping[UUID, Cluster],
+    rolled: RollUp,
 ) -> schemas.LocationDetail:
     """With its clusters, by name; last those that are not in the fleet."""
     names = {each: clusters[each].name for each in known.assignments if each in clusters}
@@ -84,7 +83,7 @@ def location_detail(
         key=lambda each: (each.cluster_id not in names, names.get(each.cluster_id, ""), str(each.cluster_id)),
     )
     return schemas.LocationDetail(
-        **_members(known, sharing, pairs),
+        **_members(known, sharing, rolled),
         clusters=tuple(
             schemas.AssignedCluster(
                 id=str(each.cluster_id),
@@ -96,11 +95,6 @@ def location_detail(
             for each in assigned
         ),
     )
-
-
-def status_of(known: BackupLocation, pairs: Mapping[UUID, Health]) -> str:
-    """The roll-up's word."""
-    return _roll_up(known, pairs).status
 
 
 def audited(known: BackupLocation) -> dict[str, Any]:
@@ -124,10 +118,8 @@ def listed(name: str, clusters: Collection[UUID]) -> dict[str, Any]:
     return {name: ids[:MOST_AUDITED], **({f"{name}_total": len(ids)} if len(ids) > MOST_AUDITED else {})}
 
 
-def _members(
-    known: BackupLocation, sharing: Collection[BackupLocation], pairs: Mapping[UUID, Health]
-) -> dict[str, Any]:
-    where, rolled = known.where, _roll_up(known, pairs)
+def _members(known: BackupLocation, sharing: Collection[BackupLocation], rolled: RollUp) -> dict[str, Any]:
+    where = known.where
     return {
         "id": str(known.id),
         "name": where.name,
@@ -169,8 +161,3 @@ def _notes(known: BackupLocation, sharing: Collection[BackupLocation]) -> Iterab
         )
     if sharing:
         yield f"The same bucket is in use as {', '.join(each.name for each in sharing)}."
-
-
-def _roll_up(known: BackupLocation, pairs: Mapping[UUID, Health]) -> RollUp:
-    healths = [pairs.get(cluster_id, Health.UNKNOWN) for cluster_id in known.assignments]
-    return roll_up(healths, deleting=known.deleting_at is not None)

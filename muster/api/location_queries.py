@@ -49,6 +49,14 @@ class LocationsQuery(Query):
         return json.dumps(["locations", *sets, self.owner, self.cluster, self.name.casefold()])
 
 
+class DeletionQuery(Query):
+    """How to delete a location."""
+
+    force: bool = False
+    """Also where clusters that used it can't be asked whether anything refers to it. What is known to refer to it keeps
+    it all the same."""
+
+
 def place_of(location: BackupLocation) -> Position:
     """Where it stands in the list."""
     return Position(0, 0.0, location.name, str(location.id))

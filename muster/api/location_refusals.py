@@ -27,6 +27,7 @@ _LETTING_GO = {
     HolderKind.SCHEDULE: "point the schedules elsewhere",
     HolderKind.RESTORE: "wait for the restores to end, or delete them",
     HolderKind.SYNC: "wait for the sync to end",
+    HolderKind.UNREAD: "make what can't be read readable, or delete with `force=true` if nothing there refers to it",
 }
 
 
@@ -103,6 +104,14 @@ def deleting(current: BackupLocation) -> ProblemError:
     return ProblemError(
         Kind.LOCATION_DELETING,
         f"{current.name} is being deleted since {current.deleting_by} asked for it. Make another location.",
+    )
+
+
+def not_assigned(current: BackupLocation, clusters: Sequence[str]) -> ProblemError:
+    """Clusters that don't use it, or no cluster at all."""
+    who = f"{_enumerated(clusters)} {'does' if len(clusters) == 1 else 'do'} not use" if clusters else "No cluster uses"
+    return ProblemError(
+        Kind.PAIR_NOT_FOUND, f"{who} {current.name}, so there is nothing to validate from there. Assign it first."
     )
 
 

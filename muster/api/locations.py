@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from collector.location import BackupLocation
-from collector.location_store import LocationHeld
+from collector.location_store import HolderKind, LocationHeld
 from collector.locations import BucketShared, LocationConflict, NameTaken, TooManyLocations
 from muster.access.principal import PRINCIPAL
 from muster.access.roles import Role
@@ -21,7 +21,7 @@ from muster.api.answers import json_list
 from muster.api.bodies import read_body
 from muster.api.cursor import CursorError, decode, encode
 from muster.api.location_desk import BODY, CLUSTERS, LOCATION, LOCATIONS, NAMED, LocationDesk
-from muster.api.location_queries import LocationsQuery, place_of
+from muster.api.location_queries import DeletionQuery, LocationsQuery, place_of
 from muster.api.once import answer_once, key_of
 from muster.api.problems import Kind
 from muster.api.queries import NoQuery, bad_query, read_query
@@ -92,6 +92,7 @@ class LocationRoutes:
                 Role.OPERATOR,
                 "Delete what is known of it; backup data stays",
                 schemas.LocationDetail,
+                DeletionQuery,
                 status=202,
                 problems=(*NAMED, Kind.LOCATION_HELD, Kind.STORE_UNAVAILABLE),
                 if_match=True,
@@ -159,15 +160,20 @@ class LocationRoutes:
         """Delete what Muster knows of a location. Backup data in the bucket is never touched.
 
         Refused while clusters are assigned, while backups, schedules or restores refer to it, and while a sync is under
-        way: `holders` names them. Afterwards it is `DeletePending` until the rest is removed in the background, also
-        across a restart. With `If-Match` only in the state that it names.
+        way: `holders` names them. For the resources the clusters that used it are asked now, for ten seconds at most;
+        one that can't be read is a holder, too, unless `force` is set. Afterwards it is `DeletePending` until the rest
+        is removed in the background, also across a restart. With `If-Match` only in the state that it names.
         """
-        read_query(NoQuery, request.query)
+        query = read_query(DeletionQuery, request.query)
         current = await self._desk.find(request)
         version = current.version if "If-Match" in request.headers else None
-        beside = self._desk.audited(request, "location.delete", current.name, documents.audited(current), None)
+        outside = await self._desk.outside(current)
+        unread = [each.name for each in outside if query.force and each.kind is HolderKind.UNREAD]
+        holders = [each for each in outside if each.name not in unread]
+        after = {"forced": True, "unread": unread[: refusals.MOST_HOLDERS]} if unread else None
+        beside = self._desk.audited(request, "location.delete", current.name, documents.audited(current), after)
         try:
-            marked = await self._desk.locations.delete(current.id, request[PRINCIPAL].name, version, beside)
+            marked = await self._desk.locations.delete(current.id, request[PRINCIPAL].name, version, beside, holders)
         except LocationHeld as held:
             raise refusals.held(current, held.holders) from None
         except LocationConflict as conflict:

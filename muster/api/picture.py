@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
-from collector.fleet import ClusterView, FleetSnapshot
+from collector.fleet import FleetSnapshot
 from collector.look import Look
-from muster.api.listing import Former, Lists
-from muster.api.present import ATTENTION
+from muster.api.listing import Lists
 from muster.api.problems import Kind, ProblemError
 from muster.hub import Hub, Leading, Role
-from validator.reasons import Health
 
 REUSE_S = 0.5
 """How long a picture is used again. A person's eye and a watch of two seconds notice nothing of it."""
@@ -32,25 +28,8 @@ class Picture:
     snapshot: FleetSnapshot
     generation: int
     """Rises with every picture that means something else than the one before."""
-    former: Former | None = None
-    """What the lists of the picture before have left."""
-
-    @cached_property
-    def lists(self) -> Lists:
-        """Its clusters by query."""
-        return Lists(self.by_health, self.former)
-
-    def leaves(self) -> Former | None:
-        """What its lists leave to the next picture's; None where nobody has asked for one."""
-        return self.lists.former() if "lists" in self.__dict__ else None
-
-    @cached_property
-    def by_health(self) -> Mapping[Health, tuple[ClusterView, ...]]:
-        """In the order of attention; within one health as in the snapshot."""
-        groups: dict[Health, list[ClusterView]] = {health: [] for health in ATTENTION}
-        for view in self.snapshot.clusters:
-            groups[view.health].append(view)
-        return {health: tuple(views) for health, views in groups.items()}
+    lists: Lists
+    """Its clusters by query; they go on with the next picture."""
 
 
 class Pictures:
@@ -66,6 +45,7 @@ class Pictures:
         self._look: Look | None = None
         self._about_hub: object = None
         self._last: Picture | None = None
+        self._lists = Lists()
         self._making = asyncio.Lock()  # held over turns of our own loop, never over network I/O
 
     def ready(self) -> None:
@@ -104,7 +84,8 @@ class Pictures:
             changed = look.changed or about_hub != self._about_hub
             generation = (0 if last is None else last.generation) + changed
             self._look, self._about_hub = look, about_hub
-            self._last = Picture(leading, snapshot, generation, None if last is None else last.leaves())
+            self._lists.turn(snapshot, look.changes)
+            self._last = Picture(leading, snapshot, generation, self._lists)
             return self._last
 
     def tag(self, picture: Picture) -> str:

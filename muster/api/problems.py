@@ -80,6 +80,18 @@ class Kind(Enum):
         "No backup location has this name or id",
         "`suggestions` has the names that are most alike. It may have been deleted: the audit log says by whom.",
     )
+    PAIR_NOT_FOUND = (
+        "pair-not-found",
+        404,
+        "This cluster does not use this backup location",
+        "`GET /api/v1/locations/{location}` has the clusters that do. Assign the cluster, if it should.",
+    )
+    NO_INVENTORY = (
+        "no-inventory",
+        404,
+        "The backup location has never been listed",
+        "`POST /api/v1/locations/{location}/sync` lists it.",
+    )
     METHOD_NOT_ALLOWED = (
         "method-not-allowed",
         405,
@@ -116,6 +128,30 @@ class Kind(Enum):
         "Nothing asks this cluster",
         "No source has named it since this instance leads. `source_problems` of `/api/v1/fleet` says why.",
     )
+    AGENT_NOT_FOUND = (
+        "agent-not-found",
+        404,
+        "This cluster has no agent",
+        "`GET /api/v1/agents` has those that are registered.",
+    )
+    AGENT_EXISTS = (
+        "agent-exists",
+        409,
+        "The cluster has an agent already, or another cluster has this name",
+        "Remove that one first, if its keys or its account have changed, or choose another name.",
+    )
+    TOO_MANY_AGENTS = (
+        "too-many-agents",
+        409,
+        "No more agents can be registered",
+        "There are ten thousand. Remove those of clusters that are gone.",
+    )
+    NOT_AN_AGENT = (
+        "not-an-agent",
+        403,
+        "This is no registered agent",
+        "For agents only. `detail` says what is registered, and whom the token is of; `muster clusters add` registers.",
+    )
     ALREADY_EXISTS = (
         "already-exists",
         409,
@@ -145,6 +181,18 @@ class Kind(Enum):
         409,
         "No more backup locations can be made",
         "There are a thousand. Delete those that nobody uses.",
+    )
+    SYNC_BUSY = (
+        "sync-busy",
+        409,
+        "The bucket is being listed already",
+        "`holder` says since when, how far it is and how long it may take. Ask again then, or wait with `queue`.",
+    )
+    NO_SYNC_ASKER = (
+        "no-sync-asker",
+        409,
+        "Nobody can list the backup location",
+        "Install the agent in a cluster that uses it, or add its owner to `direct_owners`.",
     )
     LOCATION_IMMUTABLE = (
         "location-immutable",
@@ -198,7 +246,7 @@ class Kind(Enum):
         "too-large",
         413,
         "The request is too large",
-        "A body has 64 KiB at most.",
+        "A body has 64 KiB at most, an agent's report 1 MiB.",
     )
     UNSUPPORTED_MEDIA_TYPE = (
         "unsupported-media-type",
@@ -229,6 +277,18 @@ class Kind(Enum):
         429,
         "Too many wrong codes",
         "Wait for `Retry-After` seconds, or make a new code with `muster login`.",
+    )
+    TOO_MANY_REQUESTS = (
+        "too-many-requests",
+        429,
+        "An agent asks too often",
+        "For agents only. Wait for `Retry-After` seconds.",
+    )
+    KEYS_UNAVAILABLE = (
+        "agent-keys-unavailable",
+        503,
+        "The keys of the agent's cluster can't be read",
+        "For agents only. `detail` says why. Let the hub's account read `/openid/v1/jwks` there, or register the keys.",
     )
     DEFECT = (
         "defect",
@@ -286,6 +346,9 @@ _BY_STATUS = {
 _HEADERS: Mapping[Kind, Mapping[str, str]] = {
     Kind.UNAUTHENTICATED: {"WWW-Authenticate": 'Bearer realm="muster"'},
     Kind.TOO_MANY_ATTEMPTS: {"Retry-After": "6"},
+    Kind.TOO_MANY_REQUESTS: {"Retry-After": "1"},
+    Kind.KEYS_UNAVAILABLE: {"Retry-After": "10"},
+    Kind.NOT_LEADING: {"Retry-After": "2"},
     Kind.BUSY: {"Retry-After": "1"},
 }
 """What goes with a problem of this kind besides its document."""

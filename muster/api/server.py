@@ -13,7 +13,7 @@ from aiohttp import web
 from muster.access.access import Access
 from muster.access.gate import Gate
 from muster.api.bodies import MAX_BODY_BYTES
-from muster.api.connections import Connections
+from muster.api.connections import Connections, Listener
 from muster.api.events import FleetTeller
 from muster.api.machines import RenderMetrics
 from muster.api.picture import Pictures
@@ -21,6 +21,7 @@ from muster.api.problems import Handler, Kind, ProblemError, problems
 from muster.api.routes import route_table
 from muster.api.sse import heartbeat
 from muster.api.turnstile import Turnstile
+from muster.breath import BREATHE
 from muster.hub import Hub
 from muster.pulse import Pulse
 from uplink.client.telemetry import Telemetry
@@ -76,11 +77,12 @@ class ApiServer:
         self.pulse = Pulse(hub.events, FleetTeller(hub, pictures), heartbeat)
         """Of the event streams; its `run` is the composition root's to start."""
         self._connections = Connections(HEADERS)
-        self._listener: asyncio.Server | None = None
-        gate, turnstile = Gate(access, self.routes, hub.clock), Turnstile()
+        self._listener: Listener | None = None
+        gate, turnstile = Gate(access, self.routes, hub.clock), Turnstile(hub.asking)
 
         @web.middleware
         async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+            BREATHE.set(turnstile.go_on)
             await turnstile.enter()
             self._only_our_names(request)
             return await gate.admit(request, handler)

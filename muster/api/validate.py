@@ -13,6 +13,7 @@ from aiohttp import web
 from collector.fleet import ClusterView
 from muster.access.principal import STILL_MAY
 from muster.access.roles import Role
+from muster.agents.source import NAME as AGENT_SOURCE
 from muster.api import present, schemas
 from muster.api.bodies import read_body
 from muster.api.fleet import CLUSTER
@@ -96,6 +97,13 @@ class ValidateActions:
         cluster_id = await self._names.find(request.match_info["cluster"])
         engine = self._pictures.leading().engine
         if not engine.knows(cluster_id):
+            cluster = self._pictures.leading().inventory.clusters.get(cluster_id)
+            if cluster is not None and cluster.source == AGENT_SOURCE:
+                raise ProblemError(
+                    Kind.NOT_ASKED,
+                    "The hub can't reach this cluster: its agent reports by itself; `muster clusters agents` says when "
+                    "it last did.",
+                )
             raise ProblemError(
                 Kind.NOT_ASKED,
                 "No source has named it since this instance leads, so there is no way to it. See `source_problems` of "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from muster.cli import (
+    agent,
     audit,
     availability,
     clusters,
@@ -20,6 +21,7 @@ from muster.cli import (
     locations,
     log_level,
     login,
+    matrix,
     pause,
     probe,
     receiver,
@@ -60,9 +62,10 @@ app = typer.Typer(
 for function, text, line in (
     (run.run, run.RUN_HELP, "Run the service on your clusters."),
     (run.demo, run.DEMO_HELP, "Run it on a simulated fleet, and watch."),
+    (agent.agent, agent.HELP, "Run the agent in a tenant's cluster."),
     (status.status, status.HELP, "The fleet on one screen."),
-    (clusters.clusters, clusters.CLUSTERS_HELP, "List clusters, worst first."),
     (clusters.cluster, clusters.CLUSTER_HELP, "All about one cluster, and what to do."),
+    (matrix.matrix, matrix.HELP, "How each backup location works from each cluster."),
     (history.history, history.HELP, "What has changed, newest first."),
     (events.events, events.HELP, "What changes, as it changes."),
     (availability.availability, availability.HELP, "How much of the time clusters could be reached."),
@@ -77,6 +80,7 @@ for function, text, line in (
 ):
     app.command(help=text, short_help=line)(function)
 
+app.add_typer(clusters.app, name="clusters", help=clusters.CLUSTERS_HELP, short_help="List clusters, worst first.")
 app.add_typer(
     locations.app, name="locations", help=locations.HELP, short_help="Backup locations: list, create, assign, delete."
 )

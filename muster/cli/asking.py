@@ -78,6 +78,10 @@ def _hints(refused: Refused, client: Client | None) -> Iterator[str]:
             yield from _holders(members)
         case "telemetry-terms-changed":
             yield "`muster telemetry terms` shows them."
+        case "sync-busy":
+            yield "With --queue it waits for its turn."
+        case "no-inventory":
+            yield "`muster locations sync NAME --wait` lists it."
         case "already-paused":
             yield "The same with --change gives that pause this reason and end; `muster resume` ends it."
         case "not-found":
@@ -98,6 +102,8 @@ def _holders(members: Mapping[str, Any]) -> Iterator[str]:
         yield f"and {more} more"
     if any(holder["kind"] == "cluster" for holder in holders):
         yield "`muster locations unassign NAME --all` takes it from all clusters."
+    if holders and all(holder["kind"] == "unread cluster" for holder in holders):
+        yield "If you know that nothing there refers to it: `muster locations delete NAME --force`."
 
 
 def _how_to_be_known(client: Client | None) -> Iterator[str]:

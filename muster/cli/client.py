@@ -23,6 +23,9 @@ __all__ = ["BadServer", "Client", "NotReachable", "Refused", "as_json"]
 PAGE = 1000
 """Clusters, or lines of history, in one request."""
 
+MATRIX_PAGE = 5000
+"""Cells of the matrix in one request."""
+
 SILENCE_S = 60.0
 """Longest silence on `/api/v1/events` before the connection is taken for dead; a heartbeat comes every 15 s."""
 
@@ -34,6 +37,7 @@ LOG_LEVEL = "/api/v1/log-level"
 LOCATIONS = "/api/v1/locations"
 
 TELEMETRY = "/api/v1/telemetry"
+AGENTS = "/api/v1/agents"
 
 ASSIGNED_AT_ONCE = 500
 """Clusters in one request: as ids 20 KB, of the 64 KB that a body may have."""
@@ -140,6 +144,15 @@ class Client:
             if (after := page.next) is None:
                 return
 
+    def matrix_pages(self, query: Query = (), limit: int = MATRIX_PAGE) -> Iterator[schemas.MatrixPage]:
+        """All pages of the matrix, of `limit` cells each."""
+        after: str | None = None
+        while True:
+            page = self._get(schemas.MatrixPage, "/api/v1/matrix", [*query, *_given(limit=limit, after=after)])
+            yield page
+            if (after := page.next) is None:
+                return
+
     def location(self, name: str) -> schemas.LocationDetail:
         """One location by name or id."""
         return self._get(schemas.LocationDetail, _location(name))
@@ -160,9 +173,61 @@ class Client:
             answer = self._changed(schemas.LocationDetail, Request("PATCH", f"{_location(name)}/assignment", body=body))
         return self.location(name) if answer is None else answer
 
-    def delete_location(self, name: str) -> schemas.LocationDetail:
-        """Begin to delete what is known of it."""
-        return self._changed(schemas.LocationDetail, Request("DELETE", _location(name)))
+    def validate_location(self, name: str, clusters: Sequence[str]) -> schemas.ValidationsAsked:
+        """Begin validation jobs, or join those under way; without clusters from all that use it."""
+        body = {"clusters": list(clusters)} if clusters else {}
+        return self._changed(schemas.ValidationsAsked, Request("POST", f"{_location(name)}/validate", body=body))
+
+    def validations(self, name: str, states: Sequence[str] = ()) -> Iterator[schemas.ValidationJob]:
+        """The last validation jobs of a location, or those of them in these states."""
+        after: str | None = None
+        while True:
+            query = [*(("state", each) for each in states), *_given(limit=PAGE, after=after)]
+            page = self._get(schemas.ValidationJobPage, f"{_location(name)}/validations", query)
+            yield from page.validations
+            if (after := page.next) is None:
+                return
+
+    def sync_location(self, name: str, cluster: str | None, *, queue: bool) -> schemas.Sync:
+        """List its backups now, by the agent of this cluster or by whoever can."""
+        body = {"queue": queue, **({} if cluster is None else {"cluster": cluster})}
+        return self._changed(schemas.Sync, Request("POST", f"{_location(name)}/sync", body=body))
+
+    def sync_status(self, name: str) -> schemas.SyncStatus:
+        """How its sync stands."""
+        return self._get(schemas.SyncStatus, f"{_location(name)}/sync")
+
+    def location_inventory(self, name: str) -> schemas.Inventory:
+        """Which backups it has."""
+        return self._get(schemas.Inventory, f"{_location(name)}/inventory")
+
+    def delete_location(self, name: str, *, force: bool = False) -> schemas.LocationDetail:
+        """Begin to delete what is known of it; with `force` also where a cluster can't be asked."""
+        query = (("force", "true"),) if force else ()
+        return self._changed(schemas.LocationDetail, Request("DELETE", _location(name), query))
+
+    # -- agents
+
+    def agent_pages(self) -> Iterator[schemas.AgentPage]:
+        """All pages, by cluster."""
+        after: str | None = None
+        while True:
+            page = self._get(schemas.AgentPage, AGENTS, _given(limit=PAGE, after=after))
+            yield page
+            if (after := page.next) is None:
+                return
+
+    def register_agent(self, wanted: Mapping[str, Any]) -> schemas.AgentDetail:
+        """Have an agent's reports taken. Where the answer is lost it is asked for again, under the same key."""
+        request = Request("POST", AGENTS, body=wanted, headers={"Idempotency-Key": str(uuid4())})
+        try:
+            return self._changed(schemas.AgentDetail, request)
+        except Lost:
+            return self._changed(schemas.AgentDetail, request)
+
+    def remove_agent(self, cluster: str) -> schemas.Agent:
+        """Have them taken no more."""
+        return self._changed(schemas.Agent, Request("DELETE", f"{AGENTS}/{quote(cluster, safe='')}"))
 
     # -- who may
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from muster.cli import cluster_agents
 from muster.cli.asking import asking
 from muster.cli.completion import HealthOption, NameArgument, reasons, sorts
 from muster.cli.exits import CODES_HELP, Exit
@@ -23,6 +24,7 @@ Examples:
   muster clusters --reason ConnectTimeout --sort=-since
   muster clusters -o wide | grep team=storage      with endpoint, id and labels
   muster clusters -o json | jq '.clusters[].name'
+  muster clusters add --help                       clusters whose agents report
 
 {CODES_HELP}
 """
@@ -41,7 +43,16 @@ Examples:
 """
 
 
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+app.command("add", help=cluster_agents.ADD_HELP, short_help="Take the reports of an agent.")(cluster_agents.add)
+app.command("remove", help=cluster_agents.REMOVE_HELP, short_help="Take them no more.")(cluster_agents.remove)
+app.command("agents", help=cluster_agents.AGENTS_HELP, short_help="List agents.")(cluster_agents.agents)
+
+
+@app.callback(help=CLUSTERS_HELP)
 def clusters(
+    context: typer.Context,
     health: HealthOption = None,
     reason: Annotated[
         list[str] | None,
@@ -67,6 +78,8 @@ def clusters(
     ca_file: CaFileOption = None,
 ) -> None:
     """See `CLUSTERS_HELP`."""
+    if context.invoked_subcommand is not None:
+        return
     chosen = [*_each("health", health), *_each("reason", reason)]
     chosen += [(key, value) for key, value in (("label", label), ("source", source), ("name", name)) if value]
     query = [*chosen, *([("sort", sort)] if sort else [])]

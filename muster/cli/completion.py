@@ -29,6 +29,10 @@ STATUSES = ("Valid", "LimitedAvailability", "ValidationInProgress", "ValidationF
 SORTS = ("attention", "name", "since", "age", "last-success")
 """Each also with `-` before it: the other way round."""
 
+PROVIDERS = ("azure", "s3", "gcs")
+
+METHODS = ("agent", "resource", "direct")
+
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -68,6 +72,16 @@ def reasons(incomplete: str) -> list[str]:
     from validator.reasons import Reason  # noqa: PLC0415 - only when completing
 
     return _of([reason.value for reason in Reason])(incomplete)
+
+
+def providers(incomplete: str) -> list[str]:
+    """Of backup locations, likewise."""
+    return _of(PROVIDERS)(incomplete)
+
+
+def methods(incomplete: str) -> list[str]:
+    """Who asks about a pair, likewise."""
+    return _of(METHODS)(incomplete)
 
 
 def sorts(incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`muster locations list|show|create|assign|unassign|delete`: where backups go, and from which clusters."""
+"""`muster locations list|show|create|assign|unassign|validate|delete`: where backups go, and from which clusters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muster.cli import location_create, locations_import
+from muster.cli import location_create, location_sync, location_validate, locations_import
 from muster.cli.asking import asking
 from muster.cli.completion import locations, names, statuses
 from muster.cli.exits import PLAIN_CODES_HELP, Exit, fail
@@ -15,7 +15,7 @@ from muster.cli.options import DEFAULT_SERVER, CaFileOption, Output, OutputOptio
 if TYPE_CHECKING:
     from muster.api import schemas
 
-HELP = """Backup locations: list, make, assign to clusters, delete.
+HELP = """Backup locations: list, make, assign to clusters, validate, delete.
 
 A location is a container or bucket. Clusters that it is assigned to ask about it with their own identity: no credential
 of a cloud is ever given to Muster.
@@ -75,11 +75,12 @@ Examples:
 DELETE_HELP = f"""Delete what Muster knows of a backup location. Needs the role operator. Backup data is never touched.
 
 Refused, with the names, while clusters are assigned, while backups, schedules or restores refer to it, and while a sync
-is under way.
+is under way. Clusters that used it are asked now; one that can't be read keeps it, too, unless you say --force.
 
 \b
 Examples:
   muster locations delete backups-eu
+  muster locations delete backups-eu --force
   muster locations unassign backups-eu --all && muster locations delete backups-eu
 
 {PLAIN_CODES_HELP}
@@ -186,9 +187,15 @@ def unassign(
     _report(changed, output)
 
 
+app.command("validate", help=location_validate.HELP, short_help="Ask now how one works.")(location_validate.validate)
+
+
 @app.command("delete", help=DELETE_HELP, short_help="Delete one; backup data stays.")
 def delete(
     name: LocationArgument,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where a cluster that used it can't be asked what refers to it.")
+    ] = False,
     output: OutputOption = Output.TABLE,
     server: ServerOption = DEFAULT_SERVER,
     token_file: TokenFileOption = None,
@@ -196,8 +203,12 @@ def delete(
 ) -> None:
     """See `DELETE_HELP`."""
     with asking(server, token_file, ca_file) as client:
-        deleted = client.delete_location(name)
+        deleted = client.delete_location(name, force=force)
     _report(deleted, output)
+
+
+app.command("sync", help=location_sync.SYNC_HELP, short_help="List its backups now.")(location_sync.sync)
+app.command("inventory", help=location_sync.INVENTORY_HELP, short_help="Which backups it has.")(location_sync.inventory)
 
 
 app.command("import", help=locations_import.HELP, short_help="Take over those of Velero and Stork.")(

@@ -14,8 +14,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "See how the fleet is": ("status", "clusters", "cluster", "history", "events", "availability", "probe"),
         "Do something about a cluster": ("validate", "pause", "resume"),
-        "Look after backup locations": ("locations",),
-        "Run the service": ("demo", "run", "config", "doctor", "log-level", "db", "support-bundle"),
+        "Look after backup locations": ("matrix", "locations"),
+        "Run the service": ("demo", "run", "agent", "config", "doctor", "log-level", "db", "support-bundle"),
         "Be one's own vendor": ("receiver",),
         "Decide what may leave": ("telemetry",),
         "Let people and programs in": ("login", "token", "audit"),

@@ -1,10 +1,12 @@
-"""`muster status --watch`: the screen again every two seconds, through restarts of the service."""
+"""`--watch`: the screen again every two seconds, through restarts of the service."""
 
 from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -21,6 +23,26 @@ from muster.cli.render.text import cut, span
 EVERY_S = 2.0
 
 
+class Seen(Protocol):
+    """One answer of the service, ready to be shown."""
+
+    def lines(self, console: Console, *, wide: bool = False, height: int | None = None, footer: str = "") -> list[Text]:
+        """For people."""
+        ...
+
+    def data(self) -> dict[str, Any]:
+        """For programs."""
+        ...
+
+
+class Look(Protocol):
+    """Asks for one."""
+
+    def __call__(self, client: Client, *, limit: int | None = None) -> Seen:
+        """With a `limit`, for as much as a screen with so many lines shows. Raises what the client raises."""
+        ...
+
+
 def watch_status(
     server: str,
     output: Output,
@@ -28,6 +50,13 @@ def watch_status(
     everything: bool,
     token_file: Path | None = None,
     ca_file: Path | None = None,
+) -> None:
+    """The fleet."""
+    watch(server, output, partial(Picture, everything=everything), token_file=token_file, ca_file=ca_file)
+
+
+def watch(
+    server: str, output: Output, look: Look, *, token_file: Path | None = None, ca_file: Path | None = None
 ) -> None:
     """Until Ctrl-C. On a terminal the screen is rewritten; elsewhere each picture follows the one before.
 
@@ -37,11 +66,11 @@ def watch_status(
         _knock(client)
         console = out.console()
         if output.is_data:
-            _stream_data(client, output, everything=everything)
+            _stream_data(client, output, look)
         elif console.is_terminal:
-            _screen(client, console, wide=output is Output.WIDE, everything=everything)
+            _screen(client, console, look, wide=output is Output.WIDE)
         else:
-            _stream_text(client, console, wide=output is Output.WIDE, everything=everything)
+            _stream_text(client, console, look, wide=output is Output.WIDE)
 
 
 def _knock(client: Client) -> None:
@@ -61,9 +90,9 @@ def _knock(client: Client) -> None:
             return
 
 
-def _screen(client: Client, console: Console, *, wide: bool, everything: bool) -> None:
+def _screen(client: Client, console: Console, look: Look, *, wide: bool) -> None:
     """The alternate screen, as `less` and `top` use it; what was there before comes back."""
-    watched = _Watched(client, everything=everything)
+    watched = _Watched(client, look)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             lines = watched.look(console, wide=wide, height=console.height)
@@ -75,16 +104,16 @@ def _screen(client: Client, console: Console, *, wide: bool, everything: bool) -
 class _Watched:
     """The last picture, and what is to be said while there is no newer one."""
 
-    def __init__(self, client: Client, *, everything: bool) -> None:
+    def __init__(self, client: Client, look: Look) -> None:
         self._client = client
-        self._everything = everything
-        self._last: Picture | None = None
+        self._look = look
+        self._last: Seen | None = None
         self._lost_at: float | None = None
 
     def look(self, console: Console, *, wide: bool, height: int) -> list[Text]:
         """The screen now."""
         try:
-            self._last = Picture(self._client, everything=self._everything, limit=max(1, height))
+            self._last = self._look(self._client, limit=max(1, height))
             self._lost_at = None
         except (NotReachable, Refused) as error:
             _end_if_not_allowed(self._client, error)
@@ -100,10 +129,10 @@ class _Watched:
         return self._last.lines(console, wide=wide, height=height, footer=f"every {EVERY_S:.0f} s · Ctrl-C ends")
 
 
-def _stream_text(client: Client, console: Console, *, wide: bool, everything: bool) -> None:
+def _stream_text(client: Client, console: Console, look: Look, *, wide: bool) -> None:
     while True:
         try:
-            lines = Picture(client, everything=everything).lines(console, wide=wide)
+            lines = look(client).lines(console, wide=wide)
         except (NotReachable, Refused) as error:
             _end_if_not_allowed(client, error)
             lines = [Text(str(error))]
@@ -112,11 +141,11 @@ def _stream_text(client: Client, console: Console, *, wide: bool, everything: bo
         time.sleep(EVERY_S)
 
 
-def _stream_data(client: Client, output: Output, *, everything: bool) -> None:
+def _stream_data(client: Client, output: Output, look: Look) -> None:
     """One JSON document a line, or YAML documents; while the service is away there is an `error` in place of facts."""
     while True:
         try:
-            document = Picture(client, everything=everything).data()
+            document = look(client).data()
         except (NotReachable, Refused) as error:
             _end_if_not_allowed(client, error)
             document = {"error": str(error)}

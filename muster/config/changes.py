@@ -10,6 +10,7 @@ from muster.config.fields import Settings
 
 _DATABASE = "the pool, the lock that makes a leader, and the embedded server all hang on it"
 _SOURCES = "what a source has found belongs to it; one that is gone must not take its clusters along by mistake"
+_PROBES = "the probes of pairs are made with it"
 _RHYTHM = "every target's phase, allowance and lane is counted from it"
 
 NEEDS_RESTART: Mapping[str, str] = MappingProxyType(
@@ -18,6 +19,7 @@ NEEDS_RESTART: Mapping[str, str] = MappingProxyType(
         "database_url_file": _DATABASE,
         "data_dir": _DATABASE,
         "listen": "the socket is open, and callers are told to use it",
+        "agent_listen": "the socket is open, and agents are told to use it",
         "behind_proxy": "it decides who is believed about where a call comes from",
         "session_s": "sessions that were granted keep their end",
         "kubeconfig": _SOURCES,
@@ -30,6 +32,13 @@ NEEDS_RESTART: Mapping[str, str] = MappingProxyType(
         "read_every": _RHYTHM,
         "pair_interval_s": _RHYTHM,
         "pair_timeout_s": _RHYTHM,
+        "resource_interval_s": _RHYTHM,
+        "identity_interval_s": _RHYTHM,
+        "direct_owners": _PROBES,
+        "direct_endpoints": _PROBES,
+        "stork_status_paths": _PROBES,
+        "velero_period_s": _PROBES,
+        "stork_period_s": _PROBES,
         "log_format": "whoever reads the log would meet two formats in one stream",
         "otlp_endpoint": "the exporter is bound to it",
     }
@@ -38,6 +47,10 @@ NEEDS_RESTART: Mapping[str, str] = MappingProxyType(
 
 AT_RUN_TIME = frozenset(
     {
+        "agent_tls_certificate",
+        "agent_tls_key",
+        "agent_url",
+        "backup_max_age_h",
         "hosts",
         "log_level",
         "reference_targets",
@@ -45,6 +58,7 @@ AT_RUN_TIME = frozenset(
         "telemetry_ingest_url",
         "telemetry_organisation",
         "telemetry_register_url",
+        "sync_interval_h",
         "tls_certificate",
         "tls_key",
     }

@@ -17,6 +17,7 @@ from muster.config.values import DEFAULT_LISTEN, address, split
 from store.errors import StoreRefused
 from store.owner import default_data_dir
 from validator.discovery.kubeconfig import kubeconfig_paths
+from validator.resources.stork import STATUS_PATHS
 
 PREFIX = "MUSTER_"
 
@@ -84,6 +85,18 @@ class Settings(BaseSettings):
     """PEM file with the certificate's key. Both or neither."""
     behind_proxy: bool = False
     """Whether a proxy stands before the API that ends TLS, and nobody else reaches the port."""
+    agent_listen: Annotated[str | None, AfterValidator(values.maybe_listen)] = Field(None, examples=["0.0.0.0:8646"])
+    """Address and port where agents in tenants' clusters report, always with TLS. None = agents can't report. It is not
+    `listen`: tenants reach this one, and have no business at the API."""
+    agent_tls_certificate: File | None = Field(None, examples=["/etc/muster/agent-tls.crt"])
+    """PEM file with the certificate and chain for the agents' address. A new one is taken up without a restart."""
+    agent_tls_key: File | None = Field(None, examples=["/etc/muster/agent-tls.key"])
+    """PEM file with that certificate's key."""
+    agent_url: Annotated[str | None, AfterValidator(values.agent_url)] = Field(
+        None, examples=["https://agents.muster.example.com:8646"]
+    )
+    """What agents are told to call, in the helm command that `muster clusters add` prints: a load balancer's name, say.
+    None = `agent_listen`, or a name for you to fill in."""
     session_s: Annotated[float, Field(ge=300.0, le=30 * 86_400.0)] = 12 * 3600.0
     """Seconds that a browser's session lasts: a working day, so that a lost one is of no use tomorrow."""
 
@@ -114,10 +127,46 @@ class Settings(BaseSettings):
     read_every: Annotated[int, Field(ge=1, le=1000)] = 4
     """Every so many questions one namespace is read too: `/readyz` alone can be green while etcd is frozen."""
     pair_interval_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 900.0
-    """Seconds between two questions about a backup location from one cluster. Storage is asked less often than clusters:
-    each question costs the tenant some requests."""
+    """Seconds between two questions about a backup location from one cluster. Storage is asked less often than clusters
+    are: each question costs the tenant some requests."""
     pair_timeout_s: Annotated[float, Field(ge=0.1, le=300.0)] = 30.0
     """Seconds that one question about a backup location may take, the token included. Below its interval."""
+    resource_interval_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 180.0
+    """Seconds between two looks at what Velero and Stork say of their locations, in clusters that have a location. They
+    look for themselves once a minute, or less often."""
+    identity_interval_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 900.0
+    """Seconds between two looks at the workload identity of those clusters, as far as the hub can read them; rounded up
+    to whole looks at resources. Some twenty GETs each."""
+    direct_owners: Annotated[
+        tuple[Annotated[str, AfterValidator(values.owner)], ...], NoDecode, split(","), Field(max_length=MAX_ENTRIES)
+    ] = Field((), examples=[["platform-team"]])
+    """Owners of locations about which the hub asks with its own workload identity where neither agent nor Velero nor
+    Stork answers, in the variable separated by commas: your own, never a tenant's. Whoever may make locations can name
+    any owner, so this trusts your operators. Empty = the hub asks no storage."""
+    direct_endpoints: Annotated[
+        tuple[Annotated[str, AfterValidator(values.endpoint)], ...],
+        NoDecode,
+        split(","),
+        Field(max_length=MAX_ENTRIES),
+    ] = Field((), examples=[["https://minio.example.com:9000"]])
+    """S3-compatible stores that may see the hub's session token when it asks by itself, in the variable separated by
+    commas. Amazon's own need no entry."""
+    stork_status_paths: Annotated[
+        tuple[str, ...], NoDecode, split(","), AfterValidator(values.status_paths), Field(max_length=10)
+    ] = Field(STATUS_PATHS, examples=[["status.validationStatus.status"]])
+    """Where a Stork BackupLocation has its state, tried in this order, in the variable separated by commas; all begin
+    with `status.`. The path differs between versions of Stork."""
+    velero_period_s: Annotated[float, Field(ge=10.0, le=7 * 86_400.0)] = 60.0
+    """Seconds between two of Velero's own checks where the location does not say (`--store-validation-frequency`). What
+    Velero says is not believed after 2.1 of them and a minute."""
+    stork_period_s: Annotated[float, Field(ge=10.0, le=7 * 86_400.0)] = 12_600.0
+    """Seconds between two of Stork's own checks (`monitorBLHealthFrequency` of Portworx Backup). What Stork says is not
+    believed after 2.1 of them and a minute."""
+    backup_max_age_h: Annotated[float, Field(ge=0.1, le=8760.0)] = 26.0
+    """Hours that the newest backup of a cluster in a location may be old. A day, and two hours to make it in."""
+    sync_interval_h: Annotated[float, Field(ge=1.0, le=8760.0)] = 24.0
+    """Hours between two listings of a location that has the sync flag; one whose newest backup gets too old is listed
+    earlier. Providers charge for lists."""
     reference_targets: Annotated[
         tuple[Annotated[str, AfterValidator(values.reference)], ...], NoDecode, split(","), Field(max_length=16)
     ] = Field((), examples=[["10.0.0.1:53"]])
@@ -162,6 +211,11 @@ class Settings(BaseSettings):
         if (self.telemetry_register_url is None) != (self.telemetry_ingest_url is None):
             missing = "telemetry_ingest_url" if self.telemetry_ingest_url is None else "telemetry_register_url"
             yield ("telemetry_register_url", "telemetry_ingest_url"), f"{missing} is missing; they go together"
+        needed = {"agent_tls_certificate": self.agent_tls_certificate, "agent_tls_key": self.agent_tls_key}
+        missing_too = [key for key, path in needed.items() if path is None]
+        if self.agent_listen is not None and missing_too:
+            told = f"agent_listen needs {' and '.join(missing_too)}: agents show their tokens there, always within TLS"
+            yield ("agent_listen", *missing_too), told
         host = self.listen_address[0]
         ip = ipaddress.ip_address(host)
         if not ip.is_loopback and self.tls_certificate is None and not self.behind_proxy:
@@ -180,6 +234,20 @@ class Settings(BaseSettings):
     def listen_address(self) -> tuple[str, int]:
         """Host and port of the API."""
         return address(self.listen)
+
+    @property
+    def agent_address(self) -> tuple[str, int] | None:
+        """Host and port where agents report; None: nowhere."""
+        return None if self.agent_listen is None else address(self.agent_listen)
+
+    @property
+    def agents_call(self) -> str | None:
+        """The URL that agents are told; None where it can't be known from here."""
+        if self.agent_url is not None or self.agent_listen is None:
+            return self.agent_url
+        host = ipaddress.ip_address(address(self.agent_listen)[0])
+        known = not host.is_unspecified and address(self.agent_listen)[1]
+        return f"https://{self.agent_listen}" if known else None
 
     @property
     def references(self) -> tuple[tuple[str, int], ...]:

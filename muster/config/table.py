@@ -43,7 +43,7 @@ FLAGS: Mapping[str, str] = MappingProxyType(
 )
 """Of `muster run`."""
 
-_UNITS = {"_s": "seconds", "_days": "days"}
+_UNITS = {"_s": "seconds", "_h": "hours", "_days": "days"}
 
 
 class Kind(StrEnum):

@@ -13,9 +13,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, SecretStr
 
+from collector.location import MAX_OWNER_CHARS
 from store.address import parse_address
 from store.errors import StoreRefused
 from uplink.client.origin import origin
+from validator.locations import endpoint_problem
+from validator.resources.stork import checked_paths
 
 DEFAULT_LISTEN = "127.0.0.1:8645"
 
@@ -72,6 +75,27 @@ def listen(text: str) -> str:
     except ValueError:
         raise ValueError(f"{host!r} is a name; give the address to listen on, e.g. {DEFAULT_LISTEN}") from None
     return text
+
+
+def maybe_listen(text: str | None) -> str | None:
+    """The same, where nobody need listen."""
+    return None if text is None else listen(text)
+
+
+def agent_url(text: str | None) -> str | None:
+    """What agents call: `https://HOST` or `https://HOST:PORT`."""
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme == "https" and parts.hostname and parts.port != 0
+    except ValueError:
+        good = None
+    if not good or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("not an https:// URL, e.g. https://agents.muster.example.com:8646")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("more than https://HOST:PORT; agents know the paths themselves")
+    return text.rstrip("/")
 
 
 def loopback(text: str) -> str:
@@ -143,3 +167,24 @@ def database_url(secret: SecretStr | None) -> SecretStr | None:
     except StoreRefused as refused:
         raise ValueError(refused.message.removeprefix("MUSTER_DATABASE_URL ")) from None
     return secret
+
+
+def owner(text: str) -> str:
+    """Somebody whom a location can have as its owner."""
+    name = text.strip()
+    if not name or len(name) > MAX_OWNER_CHARS or not name.isprintable():
+        raise ValueError(f"an owner is 1 to {MAX_OWNER_CHARS} printable characters, as locations have it")
+    return name
+
+
+def endpoint(text: str) -> str:
+    """URL of an S3-compatible store, without a slash at its end."""
+    problem = endpoint_problem(text)
+    if problem is not None:
+        raise ValueError(problem)
+    return text.rstrip("/")
+
+
+def status_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Paths to a state in Stork's resources."""
+    return checked_paths(paths)

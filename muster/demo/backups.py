@@ -11,8 +11,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from uuid import UUID, uuid5
+
+from collector.location import Assignment, BackupLocation
+from validator.locations import Environment, Location, Provider
 
 VELERO_LIST = b"/apis/velero.io/v1/backupstoragelocations"
+
+_NAMESPACE = UUID("5f0e1c52-6a0e-4d0c-9a51-5c9d2f6b7a10")
 
 MAX_USERS = 60
 """Clusters that have backups: enough for a picture, few enough for one screen."""
@@ -21,15 +27,28 @@ MAX_USERS = 60
 class Place(NamedTuple):
     """One backup location."""
 
-    created: Mapping[str, Any]
-    """As the API takes it."""
+    where: Location
+    owner: str
     spec: Mapping[str, Any]
     """As Velero has it."""
 
     @property
     def name(self) -> str:
         """Of both."""
-        return str(self.created["name"])
+        return self.where.name
+
+    def made(self, now: float, assigned: Mapping[UUID, Assignment]) -> BackupLocation:
+        """As an operator makes it."""
+        return BackupLocation(
+            where=self.where,
+            owner=self.owner,
+            encryption_key=None,
+            sync=False,
+            allow_shared=False,
+            created_at=now,
+            created_by="demo",
+            assignments=assigned,
+        )
 
 
 class Say(NamedTuple):
@@ -43,14 +62,15 @@ class Say(NamedTuple):
 
 PLACES = (
     Place(
-        {
-            "name": "backups-weu",
-            "provider": "azure",
-            "account": "musterdemoweu",
-            "container": "velero",
-            "environment": "AzurePublicCloud",
-            "owner": "alder",
-        },
+        Location(
+            uuid5(_NAMESPACE, "backups-weu"),
+            "backups-weu",
+            Provider.AZURE,
+            "velero",
+            account="musterdemoweu",
+            environment=Environment.PUBLIC,
+        ),
+        "alder",
         {
             "provider": "velero.io/azure",
             "objectStorage": {"bucket": "velero"},
@@ -58,13 +78,10 @@ PLACES = (
         },
     ),
     Place(
-        {
-            "name": "archive-s3",
-            "provider": "s3",
-            "container": "muster-demo-archive",
-            "region": "eu-central-1",
-            "owner": "birch",
-        },
+        Location(
+            uuid5(_NAMESPACE, "archive-s3"), "archive-s3", Provider.S3, "muster-demo-archive", region="eu-central-1"
+        ),
+        "birch",
         {
             "provider": "velero.io/aws",
             "objectStorage": {"bucket": "muster-demo-archive"},
@@ -72,7 +89,8 @@ PLACES = (
         },
     ),
     Place(
-        {"name": "longterm-gcs", "provider": "gcs", "container": "muster-demo-longterm", "owner": "cedar"},
+        Location(uuid5(_NAMESPACE, "longterm-gcs"), "longterm-gcs", Provider.GCS, "muster-demo-longterm"),
+        "cedar",
         {"provider": "velero.io/gcp", "objectStorage": {"bucket": "muster-demo-longterm"}},
     ),
 )
@@ -128,7 +146,28 @@ def says(cluster: str, place: Place) -> Say:
 
 def velero_answer(cluster: str, at_s: float) -> bytes:
     """The list of Velero's locations in this cluster, as its API server gives it."""
-    items = [_item(place, says(cluster, place), at_s) for place in places_of(cluster)]
+    return _list([_item(place, says(cluster, place), at_s) for place in places_of(cluster)])
+
+
+def buckets(count: int) -> tuple[Place, ...]:
+    """So many places that differ in nothing but the number, for benchmarks."""
+    names = [f"bucket-{number}" for number in range(count)]
+    return tuple(
+        Place(
+            Location(uuid5(_NAMESPACE, name), name, Provider.S3, name, region="eu-central-1"),
+            "bench",
+            {"provider": "velero.io/aws", "objectStorage": {"bucket": name}, "config": {"region": "eu-central-1"}},
+        )
+        for name in names
+    )
+
+
+def well(places: Iterable[Place], at_s: float) -> bytes:
+    """The list of a Velero that has all of them and finds them well."""
+    return _list([_item(place, _WELL, at_s) for place in places])
+
+
+def _list(items: list[dict[str, Any]]) -> bytes:
     document = {
         "apiVersion": "velero.io/v1",
         "kind": "BackupStorageLocationList",

@@ -128,9 +128,14 @@ async def _run(options: argparse.Namespace) -> None:
                 member.name, plot.initial[member.name], labels=member.labels, resources=_resources(member.name)
             )
         records = await _add_named(fleet) if options.clusters else {}
+        velero = (
+            {backups.VELERO_LIST: partial(backups.well, backups.buckets(options.buckets))} if options.buckets else {}
+        )
         for count, behaviour in options.group:
             for number in range(1, count + 1):
-                await fleet.add(f"{behaviour.replace(':', '-').replace('.', '-')}-{number:05d}", behaviour)
+                await fleet.add(
+                    f"{behaviour.replace(':', '-').replace('.', '-')}-{number:05d}", behaviour, resources=velero
+                )
         if options.warm:
             fleet.warm()
         fleet.write_static_source(source)
@@ -192,6 +197,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clusters", type=int, default=0, help="clusters of the demo's plot")
     parser.add_argument("--dead", type=float, default=0.3, help="share of them that is dead")
     parser.add_argument("--group", type=_group, action="append", default=[], metavar="COUNT:BEHAVIOUR")
+    parser.add_argument("--buckets", type=int, default=0, help="that the Velero of each cluster of a group has")
     parser.add_argument("--shared-listener", action="store_true", help="one socket for all: for thousands of clusters")
     parser.add_argument("--warm", action="store_true", help="make all TLS contexts before saying ready")
     parser.add_argument("--parent", type=int, default=0, metavar="PID", help="die with this process")

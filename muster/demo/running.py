@@ -104,17 +104,20 @@ async def running_fleet(
     clusters: int = 0,
     dead: float = 0.3,
     groups: Sequence[tuple[int, str]] = (),
+    buckets: int = 0,
     shared_listener: bool = False,
     warm: bool = False,
 ) -> AsyncIterator[RunningFleet]:
     """A fleet in a child process: the demo's plot (`clusters`, `dead`), or `groups` of (count, behaviour), or both.
 
-    Clusters of groups are called `<behaviour>-00001` and so on. Call it from the main thread: the child dies with the
-    thread that started it. Raises `FleetError` if it does not come up.
+    Clusters of groups are called `<behaviour>-00001` and so on; with `buckets`, each has a Velero with so many
+    locations. Call it from the main thread: the child dies with the thread that started it. Raises `FleetError` if it
+    does not come up.
     """
     command = [sys.executable, "-m", "muster.demo.process", "--parent", str(os.getpid()), "--directory", str(directory)]
     command += ["--seed", str(seed), "--clusters", str(clusters), "--dead", str(dead)]
     command += [part for count, behaviour in groups for part in ("--group", f"{count}:{behaviour}")]
+    command += ["--buckets", str(buckets)]
     command += ["--shared-listener"] * shared_listener + ["--warm"] * warm
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -11,14 +11,18 @@ import json
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import uvloop
 
+from collector.location import Assignment
 from muster.app import App
+from muster.demo import backups
 from muster.demo.dying import die_with
 from muster.demo.running import running_fleet
+from muster.hub import Hub
 from muster.logs import configure_logs
 from muster.process import prepare_process
 from muster.settings import Settings
@@ -29,6 +33,8 @@ INTERVAL_S = 3.0
 TIMEOUT_S = 2.0
 """Ten times as fast as in earnest: the plot's outages last 10 to 150 s, and three answers have to confirm each."""
 BACKOFF_MAX_S = 15.0
+PAIR_INTERVAL_S = 10.0
+PAIR_TIMEOUT_S = 5.0
 
 SHARED_LISTENER_FROM = 3000
 """From so many clusters on, a listening socket each would take too many descriptors; `refuse` is not to be had then."""
@@ -62,6 +68,9 @@ async def _serve(options: argparse.Namespace) -> int:
             interval_s=INTERVAL_S,
             timeout_s=TIMEOUT_S,
             backoff_max_s=BACKOFF_MAX_S,
+            pair_interval_s=PAIR_INTERVAL_S,
+            pair_timeout_s=PAIR_TIMEOUT_S,
+            resource_interval_s=PAIR_INTERVAL_S,
         )
         configure_logs(settings.log_level, settings.log_format)
         async with running_fleet(
@@ -72,7 +81,25 @@ async def _serve(options: argparse.Namespace) -> int:
             shared_listener=options.clusters >= SHARED_LISTENER_FROM,
         ) as fleet:
             resolver = partial(CaresResolver, ["127.0.0.1"], fleet.dns_port)
-            return await App(settings, make_sources(settings), make_resolver=resolver).run(_say_ready)
+            app = App(settings, make_sources(settings), make_resolver=resolver)
+            names = list(fleet.clusters)
+            async with asyncio.TaskGroup() as tasks:
+                stocked = tasks.create_task(_stock(app.hub, names), name="demo-locations")
+                try:
+                    return await app.run(_say_ready)
+                finally:
+                    stocked.cancel()
+
+
+async def _stock(hub: Hub, names: Sequence[str]) -> None:
+    """Make the backup locations as soon as their clusters are known, as an operator would."""
+    while (leading := hub.leading) is None or not leading.inventory.clusters:  # noqa: ASYNC110 - once, at the start
+        await asyncio.sleep(0.1)
+    known = {cluster.name: cluster.id for cluster in leading.inventory.clusters.values()}
+    now = hub.clock.now()
+    for place, users in zip(backups.PLACES, backups.users(names).values(), strict=True):
+        assigned = {known[name]: Assignment(known[name], now, "demo") for name in users if name in known}
+        await leading.locations.create(place.made(now, assigned))
 
 
 def _say_ready(url: str) -> None:

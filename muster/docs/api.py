@@ -16,6 +16,7 @@ from muster.access.access import Access
 from muster.access.hosts import Hosts
 from muster.api import openapi, schemas
 from muster.api.access import AccessRoutes
+from muster.api.agents import AgentRoutes
 from muster.api.availability import AvailabilityReads
 from muster.api.events import EventStreams
 from muster.api.fleet import FleetReads
@@ -23,15 +24,18 @@ from muster.api.history import HistoryReads
 from muster.api.location_assignment import AssignmentRoutes
 from muster.api.locations import LocationRoutes
 from muster.api.machines import Machines
+from muster.api.matrix import MatrixReads
 from muster.api.operations import Operations
 from muster.api.pages import LoginPage
 from muster.api.pauses import PauseActions
 from muster.api.picture import Pictures
 from muster.api.problems import Kind
 from muster.api.routes import route_table
+from muster.api.syncs import SyncRoutes
 from muster.api.table import JSON, Route
 from muster.api.telemetry import TelemetryRoutes
 from muster.api.validate import ValidateActions
+from muster.api.validation_jobs import ValidationRoutes
 from muster.docs.api_text import HEAD
 from muster.docs.problems import problem_link
 from muster.docs.types import in_words
@@ -52,6 +56,10 @@ _FAMILIES: dict[type, str] = {
     LocationRoutes: "Backup locations",
     AssignmentRoutes: "Which clusters use a location",
     TelemetryRoutes: "Telemetry",
+    ValidationRoutes: "Validate a location now",
+    SyncRoutes: "Which backups a location has",
+    MatrixReads: "The matrix",
+    AgentRoutes: "Agents",
     AccessRoutes: "Tokens, sessions and the audit log",
     Operations: "The service itself",
     Machines: "For machines",
@@ -60,7 +68,14 @@ _FAMILIES: dict[type, str] = {
 }
 """By the class of the handlers, in the order of the page."""
 
-_EVENTS = (schemas.Hello, schemas.Transition, schemas.FleetChanged, schemas.Dropped, schemas.Bye)
+_EVENTS = (
+    schemas.Hello,
+    schemas.Transition,
+    schemas.FleetChanged,
+    schemas.ValidationStep,
+    schemas.Dropped,
+    schemas.Bye,
+)
 """Data of `/api/v1/events`; OpenAPI has no word for a stream of several kinds."""
 
 _HEADERS = {

@@ -107,6 +107,7 @@ curl -sSN -H @my-script.header http://127.0.0.1:8645/api/v1/events    # Ctrl-C e
 | `hello` | [Hello](#hello) | first, once |
 | `transition` | [Transition](#transition) | a change of health is committed |
 | `fleet` | [FleetChanged](#fleetchanged) | the picture means something else; at most once a second |
+| `validation` | [ValidationStep](#validationstep) | a validation job of a backup location has gone on |
 | `dropped` | [Dropped](#dropped) | last: you did not read for 10 s, or fell too far behind |
 | `bye` | [Bye](#bye) | last: the service stops, leads no more, or your token has ended |
 

@@ -46,6 +46,7 @@ enabled = false
 expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429"]
 """
 
+NO_STREAMS = "/events$|cluster}/validate$"
 LEFT_OUT = {"GET /api/v1/events", "POST /api/v1/clusters/{cluster}/validate", "GET /openapi.json"}
 """The streams; and the document itself, which schemathesis leaves out."""
 NEVER_WELL = {
@@ -53,15 +54,26 @@ NEVER_WELL = {
     "GET /",
     "PUT /api/v1/locations/{location}",
     "PATCH /api/v1/locations/{location}",
+    "POST /api/v1/locations/{location}/validate",
     "PUT /api/v1/locations/{location}/assignment",
     "PATCH /api/v1/locations/{location}/assignment",
     "PUT /api/v1/telemetry",
     "POST /api/v1/telemetry/forget",
     "POST /api/v1/telemetry/export",
+    "GET /api/v1/matrix/{cluster}/{location}",
+    "POST /api/v1/locations/{location}/sync",
+    "GET /api/v1/locations/{location}/inventory",
+    "POST /api/v1/agents",
+    "GET /api/v1/agents/{cluster}",
+    "DELETE /api/v1/agents/{cluster}",
 }
 """A code works once, and nobody gives schemathesis one; `/` is for browsers; a location never changes, and its
-assignment takes names of clusters and the ETag of before; a consent takes the digest of what was read, and an
-organisation in the settings."""
+assignment takes names of clusters and the ETag of before; no cluster uses the location that there is; an
+agent takes a cluster's name or its keys; a consent takes the digest of what was read, and an organisation."""
+
+
+PYTHONS_OWN = "AST constructor recursion depth mismatch"
+"""Python 3.11 says so now and then where two threads parse at once, as schemathesis' do; no fault of what it tests."""
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +101,29 @@ def test_every_operation_answers_as_described_whatever_is_sent(
     config, report = tmp_path / "schemathesis.toml", tmp_path / "report.ndjson"
     config.write_text(CONFIG)
     program = ["schemathesis.cli", "--config-file", str(config), "run", f"{service.url}/openapi.json"]
-    options = ["--max-examples", str(EXAMPLES), "--exclude-path-regex", "/(events|validate)$", "--warnings", "off"]
+    options = [
+        "--max-examples",
+        str(EXAMPLES),
+        "--workers",
+        "1",
+        "--exclude-path-regex",
+        NO_STREAMS,
+        "--warnings",
+        "off",
+    ]
     reported = ["--report", "ndjson", "--report-ndjson-path", str(report)]
-    ran = subprocess.run(
-        [sys.executable, "-m", *program, *options, *reported],
-        cwd=tmp_path,
-        env={**os.environ, "MUSTER_BEARER": local_bearer(service.url)["Authorization"]},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+    for _ in range(3):
+        ran = subprocess.run(
+            [sys.executable, "-m", *program, *options, *reported],
+            cwd=tmp_path,
+            env={**os.environ, "MUSTER_BEARER": local_bearer(service.url)["Authorization"]},
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        if PYTHONS_OWN not in ran.stdout:
+            break
     assert ran.returncode == 0, ran.stdout + ran.stderr
     statuses = _statuses(report)
     operations = {f"{method.upper()} {path}" for path, methods in described["paths"].items() for method in methods}

@@ -19,7 +19,13 @@ def test_locations_outlive_a_kill_and_end_with_their_deletion() -> None:
             assert service.cli("locations", "assign", "backups", other).code == 0
             ran = service.cli("locations", "delete", "old")
             assert (ran.code, f"held by 1 cluster ({one})" in ran.err) == (2, True)
+            matrix = json.loads(service.cli("matrix", "-o", "json").out)
+            cells = {(each["cluster"], each["location"]) for each in matrix["cells"]}
+            assert cells == {(one, "backups"), (other, "backups"), (one, "old")}
+            assert {each["health"] for each in matrix["cells"]} == {"Unknown"}  # nobody can ask about these yet
             assert service.cli("locations", "unassign", "old", "--all").code == 0
+            columns = json.loads(service.cli("matrix", "-o", "json").out)["locations"]
+            assert [each["name"] for each in columns] == ["backups"]
             shown = json.loads(service.cli("locations", "show", "backups", "-o", "json").out)
             service.kill()
         with running_service("--static", fleet.source, data_dir=data_dir) as service:

@@ -16,7 +16,9 @@ def seconds(instant: str) -> float:
     return datetime.fromisoformat(instant).timestamp()
 
 
-@pytest.mark.parametrize(("number", "by_s"), [(signal.SIGUSR1, STEP_S), (signal.SIGUSR2, -STEP_S)])
+@pytest.mark.parametrize(
+    ("number", "by_s"), [(signal.SIGUSR1, STEP_S), pytest.param(signal.SIGUSR2, -STEP_S, marks=pytest.mark.soak)]
+)
 def test_ages_stay_what_they_were_and_nothing_goes_stale(number: signal.Signals, by_s: float) -> None:
     with (
         simulated((4, "healthy"), (2, "refuse")) as fleet,

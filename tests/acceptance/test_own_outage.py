@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.service import assert_chain, running_service, simulated, until
 
 DARK = [f"healthy-{number:05d}" for number in range(1, 10)]
@@ -35,6 +37,7 @@ def test_most_of_the_fleet_going_dark_is_one_sentence_and_changes_no_health() ->
         assert_chain(service.history())
 
 
+@pytest.mark.soak
 def test_a_minority_going_dark_is_no_outage_of_the_hub() -> None:
     with simulated((12, "healthy")) as fleet, running_service("--static", fleet.source) as service:
         until(lambda: service.fleet()["counts"]["Healthy"] == 12, 10, "the picture is right")

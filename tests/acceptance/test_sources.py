@@ -74,7 +74,9 @@ def test_a_cluster_appears_and_vanishes_without_a_restart(service: Service, flee
     until(lambda: "newcomer" not in service.clusters(), CHANGE_S, "it is gone again")
 
 
-@pytest.mark.parametrize("left", [0.0, 0.5], ids=["emptied", "half-written"])
+@pytest.mark.parametrize(
+    "left", [pytest.param(0.0, id="emptied", marks=pytest.mark.soak), pytest.param(0.5, id="half-written")]
+)
 def test_a_broken_list_keeps_the_fleet_and_says_so(service: Service, fleet: Fleet, left: float) -> None:
     whole = fleet.source.read_text()
     before = {name: c["id"] for name, c in service.clusters().items()}

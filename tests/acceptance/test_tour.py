@@ -35,7 +35,7 @@ WRITTEN = ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("
 CLUSTERS = 12
 """The plot of the demo names its clusters by its seed alone, so those of 200 are there."""
 
-BY_EXIT_CODE = {"status", "cluster", "clusters", "probe", "validate"}
+BY_EXIT_CODE = {"status", "cluster", "clusters", "probe", "validate", "matrix", "locations"}
 """Commands whose exit code 1 says that something is broken, which something in a demo is."""
 
 FOLLOW_S = 2

@@ -361,3 +361,36 @@ class TestAway:
         assert (await api.ask("GET", "/backups-eu"))[:2] == (200, made)
         assert (await api.ask("DELETE", "/backups-eu"))[0] == 503
         assert (await api.ask("POST", body=S3))[0] == 503
+
+
+class TestDeletionAsksTheClusters:
+    async def test_what_refers_to_it_keeps_it_and_force_passes_over_what_could_not_be_asked_only(
+        self, api: LocationApi
+    ) -> None:
+        made = await api.create()
+        leading = api.hub.leading
+        assert leading is not None
+        backup = Holder(HolderKind.BACKUP, "berlin/velero/b1", "1")
+        unread = Holder(HolderKind.UNREAD, "paris: ConnectTimeout: no answer", "2")
+        found = [backup, unread]
+
+        async def outside(_: object) -> list[Holder]:
+            return found
+
+        leading.outside = outside
+        status, problem, _ = await api.ask("DELETE", f"/{made['name']}")
+        assert (status, problem["type"].rpartition("/")[2]) == (409, "location-held")
+        assert (
+            "1 backup (berlin/velero/b1) and 1 unread cluster (paris: ConnectTimeout: no answer)" in problem["detail"]
+        )
+        assert "force=true" in problem["detail"]
+        status, problem, _ = await api.ask("DELETE", f"/{made['name']}?force=true")
+        assert (status, [each["name"] for each in problem["holders"]]) == (409, ["berlin/velero/b1"])
+        found.remove(backup)
+        ran = await api.cli("delete", made["name"])
+        assert (ran.exit_code, "unread cluster  paris" in ran.output) == (2, True)
+        ran = await api.cli("delete", made["name"], "--force")
+        assert (ran.exit_code, "is being deleted" in ran.output) == (0, True)
+        row = await api.db.fetchrow("SELECT * FROM audit_log WHERE action = 'location.delete' AND outcome = 'done'")
+        assert row is not None
+        assert "paris: ConnectTimeout" in str(dict(row))

@@ -243,7 +243,7 @@ class TestView:
             assert measured.fleet is not None
             assert look.changed
             assert picture.counts[expected] == measured.fleet.counts[expected] == 1
-            assert picture.clusters[0].pause == (pause if expected is Health.SUSPENDED else None)
+            assert picture.clusters[cluster_id].pause == (pause if expected is Health.SUSPENDED else None)
             await asyncio.sleep(0.25)  # its end passes, and nobody does anything
 
     def test_a_lifecycle_is_named_before_a_pause(self) -> None:

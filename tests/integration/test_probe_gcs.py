@@ -33,8 +33,9 @@ from tests.support.clouds import (
 from validator.answer import Answer, Fact
 from validator.locations import Location, Provider
 from validator.model import Check, Outcome
-from validator.probes.gcs import GcsProbe, GcsSettings
+from validator.probes.gcs import GcsProbe
 from validator.probes.gcs_clients import GcsClients
+from validator.probes.location_ask import AskSettings
 
 pytest.importorskip("gcloud.aio.storage")
 emulator = pytest.importorskip("gcp_storage_emulator.server")
@@ -56,7 +57,7 @@ def storage() -> Iterator[str]:
 
 
 def probe(clients: GcsClients, location: Location = GCS, *, timeout_s: float = 5.0) -> GcsProbe:
-    return GcsProbe(location, clients=clients, asker="c", method="agent", settings=GcsSettings(timeout_s=timeout_s))
+    return GcsProbe(location, clients=clients, asker="c", method="agent", settings=AskSettings(timeout_s=timeout_s))
 
 
 def fact(answer: Answer, check: Check = Check.LOCATION) -> Fact:

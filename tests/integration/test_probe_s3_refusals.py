@@ -34,7 +34,8 @@ from validator.answer import Answer, Fact
 from validator.locations import Location, Provider
 from validator.model import Check, Outcome
 from validator.probes.aws_clients import AwsClients
-from validator.probes.s3 import S3Probe, S3Settings
+from validator.probes.location_ask import AskSettings
+from validator.probes.s3 import S3Probe
 
 pytest.importorskip("aiobotocore")
 
@@ -44,7 +45,7 @@ LIST = "<ListBucketResult><Name>backups</Name></ListBucketResult>"
 
 
 def probe(clients: AwsClients, location: Location = S3, *, timeout_s: float = 5.0) -> S3Probe:
-    return S3Probe(location, clients=clients, asker="c", method="agent", settings=S3Settings(timeout_s=timeout_s))
+    return S3Probe(location, clients=clients, asker="c", method="agent", settings=AskSettings(timeout_s=timeout_s))
 
 
 def fact(answer: Answer, check: Check = Check.LOCATION) -> Fact:

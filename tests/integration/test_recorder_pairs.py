@@ -10,6 +10,7 @@ import pytest
 from collector.history import History, Only
 from store.pool import Database
 from tests.support.collecting import QUERIES, Bench, add_clusters, flaws, verdict
+from validator.health import HealthSettings
 from validator.model import Check, Pair, SubjectId
 from validator.reasons import Health, Reason
 
@@ -19,7 +20,8 @@ async def add_location(db: Database, *clusters: UUID) -> UUID:
     await db.execute(
         "INSERT INTO locations (id, name, provider, container, path_style, write_probe, sync, owner, bucket, "
         "allow_shared, created_at, created_by) "
-        "VALUES ($1::uuid, $1::uuid::text, 's3', 'backups', false, false, false, 'us', $1::uuid::text, false, now(), 'test')",
+        "VALUES ($1::uuid, $1::uuid::text, 's3', 'backups', false, false, false, 'us', $1::uuid::text, false, now(), "
+        "'test')",
         location_id,
     )
     for cluster_id in clusters:
@@ -129,3 +131,19 @@ async def test_a_lost_answer_is_found_in_history(bench: Bench, pair: Pair) -> No
     await bench.until_written()
     assert [told.location_id for told in bench.told] == [pair.location_id]
     assert await flaws(bench.db, bench.told) == []
+
+
+async def test_that_nobody_asks_any_more_is_known_at_once_and_held_through_nothing(bench: Bench, pair: Pair) -> None:
+    """Two more such answers would be half an hour of green, at an age of seconds."""
+    patient = Bench(bench.db, HealthSettings(), bench.time)
+    await patient.lead()
+    hear(patient, pair)
+    await patient.recorder.flush()
+    hear(patient, pair, Reason.ROLE_MISSING)
+    assert patient.recorder.states[pair][Check.LOCATION].health is Health.HEALTHY  # what may flicker is confirmed first
+    hear(patient, pair, Reason.NO_ASKER)
+    state = patient.recorder.states[pair][Check.LOCATION]
+    assert (state.health, state.reason, state.last_known) == (Health.UNKNOWN, Reason.NO_ASKER, Health.HEALTHY)
+    await patient.recorder.flush()
+    assert patient.told[-1].reason is Reason.NO_ASKER
+    assert await flaws(patient.db, patient.told) == []

@@ -64,12 +64,12 @@ class TestRestart:
         bench.time.advance(10_000)
         after = bench.restarted()
         await after.lead(grace_s=40)
-        after.recorder.sweep()
+        await after.recorder.sweep()
         assert after.health(cluster) is Health.HEALTHY
         assert stale(after.recorder.states[cluster][Check.APISERVER], after.time.clock.now())
 
         after.time.advance(41)
-        after.recorder.sweep()
+        await after.recorder.sweep()
         await after.recorder.flush()
         [told] = after.told
         assert (told.to_health, told.reason) == (Health.UNKNOWN, Reason.STALE)
@@ -192,7 +192,7 @@ class TestTime:
         ages = _ages(bench, bench.time.clock)
         bench.time.step(3600)
         bench.recorder.follow_clock()
-        bench.recorder.sweep()
+        await bench.recorder.sweep()
         assert _ages(bench, bench.time.clock) == ages
         assert all(bench.health(cluster) is Health.HEALTHY for cluster in clusters)
         await bench.recorder.flush()

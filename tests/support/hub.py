@@ -6,10 +6,12 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid5
 
+from collector.agents import Agents
 from collector.availability import Availability, Report, Window, fold, total
 from collector.cluster import Cluster
 from collector.history import ALL, History, Only
@@ -20,6 +22,7 @@ from collector.locations import Locations
 from collector.pairs import Pairs
 from collector.pauses import Beside, PauseConflict, Pauses
 from collector.recorder import Recorder
+from collector.requests import Requests
 from collector.transition import Transition
 from muster.access.access import Access
 from muster.access.hosts import Hosts
@@ -31,12 +34,14 @@ from muster.hub import Hub, Leading, Role
 from muster.telemetry import make_telemetry
 from store.errors import StoreUnavailable
 from store.pool import Database, Row
+from tests.support.syncs import made_up_syncs
+from tests.support.validating import made_up_validations
 from validator.clock import HubClock
 from validator.discovery.source import SourceProblem
 from validator.engine import Engine
 from validator.health import HealthSettings, step
 from validator.locations import Location, Provider
-from validator.model import NO_EVIDENCE, Check, Evidence, Lifecycle, Outcome, Verdict
+from validator.model import NO_EVIDENCE, Check, Evidence, Lifecycle, Outcome, Pair, Verdict
 from validator.reasons import REASONS, Health, Reason
 from validator.schedule import Lane, ScheduleSettings
 
@@ -81,6 +86,7 @@ class MadeUpHistory(History):
             and only.begin <= change.at < only.end
             and (not only.checks or change.check in only.checks)
             and (not only.to_health or change.to_health in only.to_health)
+            and only.location_id in (None, change.location_id)
         ][:limit]
 
     async def oldest(self) -> float | None:
@@ -175,6 +181,10 @@ class MadeUpHub(Hub):
             locations=self.locations,
             pair_engine=Engine(ScheduleSettings(), self.recorder.record, self.clock),
             pairs=Pairs(self.inventory, self.locations, self.recorder, self.clock),
+            validations=made_up_validations(self.locations, self.clock),
+            syncs=made_up_syncs(self.locations, self.clock),
+            agents=Agents(NO_DATABASE, {}, self.clock),
+            requests=Requests(),
         )
 
     def stand_by(self, cause: str) -> None:
@@ -223,6 +233,15 @@ class MadeUpHub(Hub):
         made = BackupLocation(where, owner, None, False, allow_shared, now, "ann", assignments)
         self.locations._remember(made)
         return made
+
+    def put_pair(self, cluster_id: UUID, location: BackupLocation, *verdicts: Verdict) -> Pair:
+        """What is known of a cluster and a location that is assigned to it: what these verdicts lead to."""
+        pair = Pair(cluster_id, location.id)
+        states = self.recorder.states.setdefault(pair, {})
+        for verdict in verdicts:
+            known = replace(verdict, cluster_id=cluster_id, location_id=location.id)
+            states[verdict.check] = step(states.get(verdict.check), known, HealthSettings())
+        return pair
 
     def answer(
         self,

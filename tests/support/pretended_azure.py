@@ -24,6 +24,7 @@ from validator.net.policy import ConnectPolicy
 from validator.net.resolver import CaresResolver, Resolver
 from validator.net.sdk_session import SdkSessions
 from validator.probes.azure_clouds import AzureCloud
+from validator.probes.location_ask import AskSettings
 
 if TYPE_CHECKING:
     from validator.probes.azure_blob import AzureBlobProbe
@@ -198,14 +199,14 @@ class PretendedAzure:
 
     def probe(self, where: Location, **options: Any) -> AzureBlobProbe:
         """A probe of the location, with the pod's identity unless `environ` says otherwise."""
-        from validator.probes.azure_blob import AzureBlobProbe, AzureSettings  # noqa: PLC0415 - wants the SDK
+        from validator.probes.azure_blob import AzureBlobProbe  # noqa: PLC0415 - wants the SDK
 
         assert self.clients is not None
         usual: dict[str, Any] = {
             "environ": self.environ,
             "asker": "cluster-1",
             "method": "agent",
-            "settings": AzureSettings(timeout_s=options.pop("timeout_s", 5.0)),
+            "settings": AskSettings(timeout_s=options.pop("timeout_s", 5.0)),
         }
         return AzureBlobProbe(where, clients=self.clients, **(usual | options))
 

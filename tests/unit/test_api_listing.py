@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from uuid import UUID
 
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 from multidict import MultiDict
 
 from collector.cluster import Cluster
-from collector.fleet import ClusterView, assemble
+from collector.fleet import ClusterView, FleetSnapshot
 from muster.api.cursor import decode, encode
 from muster.api.fleet_queries import ClustersQuery
-from muster.api.listing import KEPT, Lists, Sort, position_of
+from muster.api.listing import Lists, Sort, position_of
 from muster.api.present import ATTENTION
 from muster.api.queries import read_query
 from validator.health import Rollup
@@ -71,8 +72,19 @@ queries = st.fixed_dictionaries(
 
 
 def lists(fleet: tuple[ClusterView, ...]) -> Lists:
-    picture = assemble(fleet, NOW)
-    return Lists({health: [v for v in picture.clusters if v.health is health] for health in ATTENTION})
+    made = Lists()
+    made.turn(picture(fleet), {})
+    return made
+
+
+def picture(fleet: Iterable[ClusterView]) -> FleetSnapshot:
+    """What lists are made of."""
+    return FleetSnapshot(NOW, {v.cluster.id: v for v in fleet}, {}, None, 0)
+
+
+async def all_of(lists: Lists, wanted: ClustersQuery) -> Sequence[ClusterView]:
+    """On one page."""
+    return (await lists.page(wanted, None, 5000)).views
 
 
 def query(given: dict[str, str]) -> ClustersQuery:
@@ -89,14 +101,13 @@ async def page_through(fleets: list[tuple[ClusterView, ...]], wanted: ClustersQu
     shown: list[ClusterView] = []
     cursor: str | None = None
     for number in range(100):
-        listed = await lists(fleets[min(number, len(fleets) - 1)]).get(wanted)
         position = None if cursor is None else decode(cursor, wanted.canonical())
-        page, following = listed.after(position, wanted.limit)
-        assert len(page) <= wanted.limit
-        shown += page
-        if following is None:
+        page = await lists(fleets[min(number, len(fleets) - 1)]).page(wanted, position, wanted.limit)
+        assert len(page.views) <= wanted.limit
+        shown += page.views
+        if page.following is None:
             return shown
-        cursor = encode(following, wanted.canonical())
+        cursor = encode(page.following, wanted.canonical())
     raise AssertionError("it never ends")
 
 
@@ -136,9 +147,9 @@ async def test_the_other_way_round_is_the_other_way_round(sort: Sort) -> None:
         seen(number, f"c{number}", health, NOW - number, NOW - 2 * number, NOW - 3 * number)
         for number, health in enumerate(ATTENTION)
     )
-    there = await lists(fleet).get(query({"sort": sort}))
-    back = await lists(fleet).get(query({"sort": f"-{sort}"}))
-    assert [v.cluster.name for v in there.views] == [v.cluster.name for v in back.views][::-1]
+    there = await all_of(lists(fleet), query({"sort": sort}))
+    back = await all_of(lists(fleet), query({"sort": f"-{sort}"}))
+    assert [v.cluster.name for v in there] == [v.cluster.name for v in back][::-1]
 
 
 @pytest.mark.parametrize(
@@ -160,17 +171,17 @@ async def test_what_a_cluster_has_not_got_comes_last(sort: str, names: list[str]
         seen(2, "old", since=NOW - 99, heard_at=NOW - 99, last_success_at=NOW - 99),
         seen(3, "new", since=NOW - 1, heard_at=NOW - 1, last_success_at=NOW - 1),
     )
-    listed = await lists(fleet).get(query({"sort": sort}))
-    assert [v.cluster.name for v in listed.views] == names
+    assert [v.cluster.name for v in await all_of(lists(fleet), query({"sort": sort}))] == names
 
 
-async def test_a_picture_keeps_a_bounded_number_of_lists_and_makes_each_once() -> None:
-    kept = lists((seen(1, "a"),))
-    first = await kept.get(query({"name": "0"}))
-    assert await kept.get(query({"name": "0"})) is first
-    for number in range(KEPT):
-        await kept.get(query({"name": str(number + 1)}))
-    assert await kept.get(query({"name": "0"})) is not first
+async def test_within_one_health_the_newest_change_comes_first_and_hibernated_ones_come_behind_the_broken() -> None:
+    fleet = (
+        seen(1, "asleep", Health.SUSPENDED),
+        seen(2, "old", Health.UNHEALTHY, NOW - 99),
+        seen(3, "well", since=NOW - 5),
+        seen(4, "new", Health.UNHEALTHY, NOW - 1),
+    )
+    assert [v.cluster.name for v in await all_of(lists(fleet), query({}))] == ["new", "old", "asleep", "well"]
 
 
 def test_the_same_list_asked_for_in_other_words_is_the_same_query() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
-from muster.api.turnstile import LONG_S, Turnstile
+from muster.api.turnstile import LEAST_REST_S, LONG_S, Turnstile
 from muster.breath import TURNS
 
 
 class Door:
-    def __init__(self) -> None:
-        self.turnstile = Turnstile()
+    def __init__(self, *, asking: bool = False) -> None:
+        self.asking = asking
+        self.turnstile = Turnstile(lambda: self.asking)
         self.turn = 0
         self.begun: dict[int, int] = {}
 
@@ -60,3 +61,49 @@ async def test_after_a_long_turn_the_next_one_waits_for_some_turns_and_then_goes
 
     await asyncio.gather(door.watch(20), long(), door.come(1))
     assert TURNS <= door.begun[1] - door.begun[0] <= TURNS + 3
+
+
+async def test_while_somebody_is_asked_a_long_turn_is_followed_by_a_rest_as_long() -> None:
+    door = Door(asking=True)
+    await door.turnstile.enter()
+    time.sleep(0.01)  # noqa: ASYNC251
+    begun = time.monotonic()
+    await door.turnstile.enter()
+    assert time.monotonic() - begun >= 0.008  # the loop's clock is one of milliseconds
+
+
+async def test_short_ones_follow_each_other_also_while_somebody_is_asked() -> None:
+    door = Door(asking=True)
+    begun = time.monotonic()
+    await asyncio.gather(*(door.come(number) for number in range(10)))
+    assert time.monotonic() - begun < 10 * LEAST_REST_S
+
+
+async def test_work_goes_on_in_its_own_turn_while_that_is_young_and_waits_where_it_is_not() -> None:
+    door = Door()
+    await door.turnstile.enter()
+    await door.watch(0)
+    before = door.turn
+    watching = asyncio.create_task(door.watch(20), name="watch")
+    await door.turnstile.go_on()
+    assert door.turn == before
+    time.sleep(2 * LONG_S)  # noqa: ASYNC251
+    await door.turnstile.go_on()
+    assert door.turn - before >= TURNS
+    await watching
+
+
+async def test_neither_those_who_come_nor_those_who_go_on_keep_the_others_out() -> None:
+    door = Door()
+    order: list[str] = []
+
+    async def work(name: str, pieces: int) -> None:
+        await door.turnstile.enter()
+        for _ in range(pieces):
+            time.sleep(2 * LONG_S)  # noqa: ASYNC251
+            order.append(name)
+            await door.turnstile.go_on()
+
+    await asyncio.gather(work("long", 12), *(work(f"short {number}", 1) for number in range(4)))
+    assert order.index("short 3") < 9, order
+    assert order.index("long", 1) < 3, order

@@ -74,13 +74,25 @@ def test_the_task_tree_has_the_tasks_that_there_are() -> None:
     assert set(started) == told
 
 
+def test_the_agents_tree_has_the_tasks_that_an_agent_has() -> None:
+    (tree,) = re.findall(
+        r"^```\n(assignment .*?)^```", (ROOT / "docs/architecture.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    told = {line.split()[0].partition(":")[0] for line in tree.splitlines()}
+    paths = [ROOT / "muster/agent.py", *(ROOT / "validator/agent").glob("*.py"), ROOT / "validator/engine.py"]
+    code = "".join(path.read_text() for path in [*paths, ROOT / "validator/probes/renewed.py"])
+    assert set(re.findall(r"create_task\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*?name=f?\"([a-z-]+)", code)) == told
+
+
 PACKAGES = ("muster", "collector", "validator", "store")
 
 
 def runs(path: Path) -> bool:
-    """Whether it is part of the service, not of the demo, a command, or the agent to come."""
-    agent = path == ROOT / "validator/probes/renewed.py"
-    return not ({"demo", "cli", "ops"} & set(path.relative_to(ROOT).parts) or agent) or path.name == "notify.py"
+    """Whether it is part of the service, not of the demo, a command, or the agent."""
+    agent = path in {ROOT / "validator/probes/renewed.py", ROOT / "muster/agent.py"}
+    return (
+        not ({"demo", "cli", "ops", "agent"} & set(path.relative_to(ROOT).parts) or agent) or path.name == "notify.py"
+    )
 
 
 # -- reasons

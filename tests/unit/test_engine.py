@@ -31,6 +31,7 @@ FAST = ScheduleSettings(interval_s=INTERVAL_S, timeout_s=0.3, backoff_max_s=30.0
 HOURLY = ScheduleSettings(interval_s=3600.0, timeout_s=10.0, backoff_max_s=3600.0)
 """Nothing falls due by itself: the test hastens what it wants asked."""
 ONE, OTHER = UUID(int=1), UUID(int=2)
+REFUSED = Answer((Fact(Check.APISERVER, Outcome.FAIL, Reason.NOT_READY, Stage.HTTP),))
 
 
 class Running:
@@ -613,3 +614,38 @@ def test_a_restart_gives_the_same_ticks() -> None:
 
     ticks = [asyncio.run(tick(at)) for at in (1_800_000_000.0, 1_800_000_017.3, 1_800_654_321.9)]
     assert ticks == pytest.approx([schedule.phase_s(ONE, 30.0)] * 3, abs=0.05)
+
+
+class TestConfirming:
+    """Where the interval is long, what is new is asked for again soon."""
+
+    SOON = replace(HOURLY, confirm_within_s=0.05)
+
+    async def test_three_answers_that_say_something_new_come_soon_and_then_it_rests(self) -> None:
+        async with running(self.SOON) as run:
+            probe = run.add(ONE, PASSED, REFUSED)
+            await run.said.wait_for(ONE, 1)
+            assert run.engine.next_due_s(ONE) > 60, "the first answer contradicts nobody"  # type: ignore[operator]
+            run.engine.hasten(ONE)
+            await run.said.wait_for(ONE, 4)
+            await asyncio.sleep(0.2)
+            assert len(probe.asked) == 4
+            assert run.engine.next_due_s(ONE) > 60  # type: ignore[operator]
+            assert min(verdict.allowance_s for verdict in run.said.of(ONE)) >= 2.1 * 3600, "or it would be stale soon"
+
+    async def test_a_server_that_asks_to_be_left_alone_is(self) -> None:
+        alone = Answer(REFUSED.facts, retry_after_s=30.0)
+        async with running(self.SOON) as run:
+            run.add(ONE, PASSED, alone)
+            await run.said.wait_for(ONE, 1)
+            run.engine.hasten(ONE)
+            await run.said.wait_for(ONE, 2)
+            assert run.engine.next_due_s(ONE) > 20  # type: ignore[operator]
+
+    async def test_without_it_a_long_interval_stays_long(self) -> None:
+        async with running() as run:
+            run.add(ONE, PASSED, REFUSED)
+            await run.said.wait_for(ONE, 1)
+            run.engine.hasten(ONE)
+            await run.said.wait_for(ONE, 2)
+            assert run.engine.next_due_s(ONE) > 60  # type: ignore[operator]

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from muster.breath import TURNS
 from muster.hub import PIECE
 from tests.support.hub import MadeUpHub
 from validator.reasons import Health, Reason
@@ -58,7 +59,7 @@ class TestFleet:
         for number in range(2 * PIECE):
             hub.put(f"c{number}", hub.answer())
         looking = asyncio.create_task(hub.fleet(), name="fleet")
-        await asyncio.sleep(0)
+        await _to_the_second_piece()
         hub.clock._wall = lambda: time.time() - 36_000
         hub.recorder.follow_clock()
         picture = await looking
@@ -68,7 +69,12 @@ class TestFleet:
     async def test_a_cluster_that_leaves_between_two_pieces_is_no_trouble(self, hub: MadeUpHub) -> None:
         ids = [hub.put(f"c{number}", hub.answer()) for number in range(2 * PIECE)]
         looking = asyncio.create_task(hub.fleet(), name="fleet")
-        await asyncio.sleep(0)
+        await _to_the_second_piece()
         hub.recorder.forget(ids[-1])
         del hub.inventory.clusters[ids[-1]]
         assert await looking is not None
+
+
+async def _to_the_second_piece() -> None:
+    for _ in range(TURNS + 1):
+        await asyncio.sleep(0)

@@ -60,6 +60,8 @@ class TestRollUp:
         assert (roll_up(pairs).status is LocationStatus.VALID) == (bool(works) and not fails)
 
     def test_a_job_and_a_deletion_are_said_first(self) -> None:
+        assert roll_up([UNHEALTHY, UNKNOWN]).status is LocationStatus.FAILED
+        assert roll_up([UNHEALTHY, UNKNOWN], worked=1).status is LocationStatus.LIMITED, "one that is offline worked"
         assert roll_up([HEALTHY], validating=True).status is LocationStatus.VALIDATING
         assert roll_up([], validating=True).status is LocationStatus.LIMITED
         rolled = roll_up([HEALTHY], validating=True, deleting=True)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.cluster import Cluster
-from collector.fleet import ClusterView, States, view
+from collector.fleet import ClusterView, FleetSnapshot, States, snapshot, view
 from collector.look import Look
 from collector.pauses import Pause
 from tests.support.collecting import verdict
 from validator.health import CheckState, HealthSettings, expires_at, step, went_stale
-from validator.model import Check, Lifecycle
+from validator.model import Check, Lifecycle, SubjectId
 from validator.reasons import Health, Reason
 
 START = 1_800_000_000.0
@@ -27,11 +29,23 @@ def heard(at: float, reason: Reason | None = None, check: Check = Check.APISERVE
     return step(None, verdict(ID, at, reason, check=check), HealthSettings())
 
 
-def look(before: Look | None, states: States, now: float, cluster: Cluster = CLUSTER, **kinds: object) -> Look:
+def see(
+    look: Look,
+    states: States,
+    now: float,
+    cluster: Cluster = CLUSTER,
+    *,
+    pending: bool = False,
+    pause: Pause | None = None,
+) -> None:
+    look.see([cluster], {cluster.id: states}, now, pending=lambda _: pending, pause=lambda *_: pause)
+
+
+def look(before: Look | None, states: States, now: float, cluster: Cluster = CLUSTER, **kinds: Any) -> Look:
     """A look at one cluster."""
     after = Look(before)
-    after.see(cluster, states, now, **kinds)  # type: ignore[arg-type]
-    after.end()
+    see(after, states, now, cluster, **kinds)
+    after.end(now)
     return after
 
 
@@ -41,6 +55,8 @@ def meaning(seen: ClusterView) -> object:
     return seen.cluster, seen.rollup, checks, seen.heard_at, seen.pending, seen.pause
 
 
+lifecycles = st.sampled_from([Lifecycle.ACTIVE, Lifecycle.ACTIVE, Lifecycle.HIBERNATED])
+answers = st.sampled_from([None, Reason.NOT_READY, Reason.CONNECT_TIMEOUT])
 changes = st.sampled_from(["verdict", "sweep", "label", "pause", "nothing", "nothing", "nothing"])
 
 
@@ -64,8 +80,8 @@ def test_what_is_taken_over_is_what_would_have_been_made_anew(
             case "pause":
                 pause = None if pause else PAUSE
         after = Look(before)
-        seen = after.see(cluster, states, now, pause=pause)
-        after.end()
+        see(after, states, now, cluster, pause=pause)
+        seen = after.end(now).clusters[ID]
         fresh = view(cluster, states, now, pause=pause)
         assert meaning(seen) == meaning(fresh)
         if shown is not None and (shown.health, shown.rollup.reason, shown.rollup.since) != (
@@ -77,6 +93,67 @@ def test_what_is_taken_over_is_what_would_have_been_made_anew(
         if change == "nothing" and seconds == 0 and before is not None:
             assert not after.changed
         before, shown = after, seen
+
+
+IDS = [UUID(int=number) for number in range(5)]
+
+steps = st.tuples(st.sampled_from(["verdict", "verdict", "pending", "pause", "label", "go"]), st.sampled_from(IDS))
+
+
+@given(st.lists(st.tuples(st.lists(steps, max_size=4), st.integers(0, 60)), max_size=8), st.data())
+def test_looks_one_after_the_other_make_the_picture_that_is_made_of_nothing_but_the_facts(
+    script: list[tuple[list[tuple[str, UUID]], int]], data: st.DataObject
+) -> None:
+    clusters: dict[UUID, Cluster] = {}
+    states: dict[SubjectId, dict[Check, CheckState]] = {}
+    pending, pauses = set[UUID](), dict[UUID, Pause]()
+    shown: Mapping[UUID, ClusterView] = {}
+    now, before = START, None
+    for changes, seconds in script:
+        now += seconds
+        for change, one in changes:
+            cluster = clusters.setdefault(one, replace(CLUSTER, id=one, lifecycle=data.draw(lifecycles)))
+            match change:
+                case "verdict":
+                    answer = verdict(one, now, data.draw(answers), check=data.draw(st.sampled_from(list(Check))))
+                    held = states.setdefault(one, {})
+                    held[answer.check] = step(held.get(answer.check), answer, HealthSettings())
+                case "pending":
+                    pending ^= {one}
+                case "pause":
+                    pauses[one] = replace(PAUSE, cluster_id=one, until=data.draw(st.none() | st.just(now + 40)))
+                case "label":
+                    clusters[one] = replace(cluster, labels={"team": data.draw(st.sampled_from("ab"))})
+                case "go":
+                    del clusters[one]
+        known = {one: pause for one, pause in pauses.items() if pause.until is None or now < pause.until}
+        after = Look(before)
+        for some in data.draw(st.permutations(sorted(clusters))):
+            after.see([clusters[some]], states, now, pending=pending.__contains__, pause=lambda one, _: known.get(one))  # noqa: B023 - called at once
+        picture = after.end(now)
+
+        fresh = Look()
+        fresh.see(clusters.values(), states, now, pending=pending.__contains__, pause=lambda one, _: known.get(one))  # noqa: B023 - called at once
+        assert _comparable(picture) == _comparable(fresh.end(now))
+        unpaused = snapshot((c for c in clusters.values() if c.id not in known), states, now, pending.__contains__)
+        assert {one: meaning(v) for one, v in unpaused.clusters.items()} == {
+            one: meaning(v) for one, v in picture.clusters.items() if one not in known
+        }
+        if not known:
+            assert _comparable(picture) == _comparable(unpaused)
+        told = dict(shown)
+        for one, (was, became) in after.changes.items():
+            assert told.get(one) is was
+            told.pop(one, None)
+            if became is not None:
+                told[one] = became
+        assert {one: id(v) for one, v in told.items()} == {one: id(v) for one, v in picture.clusters.items()}
+        before, shown = after, picture.clusters
+
+
+def _comparable(picture: FleetSnapshot) -> object:
+    views = {one: meaning(each) for one, each in picture.clusters.items()}
+    return views, picture.counts, picture.oldest_age_s, picture.flapping, picture.now
 
 
 def test_the_first_look_is_a_change() -> None:
@@ -105,8 +182,8 @@ def test_a_fact_that_does_not_decide_is_a_change_too_when_it_expires() -> None:
     states = {Check.APISERVER: bad, Check.CREDENTIAL: heard(START, check=Check.CREDENTIAL)}
     first = look(None, states, START)
     after = Look(first)
-    assert after.see(CLUSTER, states, START + 100).health is Health.UNHEALTHY
-    after.end()
+    see(after, states, START + 100)
+    assert after.end(START + 100).clusters[ID].health is Health.UNHEALTHY
     assert after.changed
 
 
@@ -119,7 +196,7 @@ def test_clusters_that_come_or_go_labels_pauses_and_what_is_pending_are_changes(
     assert look(first, states, START, pending=True).changed
     assert look(first, states, START, pause=PAUSE).changed
     nobody = Look(first)
-    nobody.end()
+    nobody.end(START)
     assert nobody.changed
     other = look(None, states, START, replace(CLUSTER, id=UUID(int=2)))
     assert look(other, states, START).changed

@@ -220,6 +220,11 @@ def test_the_worst_comes_first_and_what_is_healthy_not_at_all() -> None:
     ]
 
 
+def test_what_sleeps_does_not_push_what_is_broken_off_the_screen() -> None:
+    cells = [*grid(range(1, 9), [1, 2], Reason.HIBERNATED), *grid([20], [1], Reason.OBJECT_LOCK_UNREADABLE)]
+    assert texts(cells) == ["prod-20: ObjectLockUnreadable on backups-1", "8 clusters: Hibernated (16 pairs)"]
+
+
 def test_the_lines_are_bounded_and_the_rest_is_counted() -> None:
     cells = [cell for n in range(1, 200) for cell in grid([n], [n], Reason.CONTAINER_NOT_FOUND)]
     causes = fold(cells)

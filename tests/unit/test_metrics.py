@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from collector.agents import Agents
 from collector.availability import Availability
 from collector.cluster import Cluster
 from collector.history import History
@@ -32,8 +33,11 @@ from collector.otlp import Export
 from collector.pairs import Pairs
 from collector.pauses import Pauses
 from collector.recorder import Recorder
+from collector.requests import Requests
 from muster.hub import Hub, Leading, Role
 from store.pool import Database
+from tests.support.syncs import made_up_syncs
+from tests.support.validating import made_up_validations
 from validator.clock import HubClock
 from validator.engine import Engine
 from validator.guard import Guard
@@ -70,6 +74,10 @@ class Service:
             locations=locations,
             pair_engine=Engine(ScheduleSettings(), self.recorder.record, self.clock),
             pairs=Pairs(self.inventory, locations, self.recorder, self.clock),
+            validations=made_up_validations(locations, self.clock),
+            syncs=made_up_syncs(locations, self.clock),
+            agents=Agents(NO_DATABASE, {}, self.clock),
+            requests=Requests(),
         )
         self.hub.role = Role.LEADING
 

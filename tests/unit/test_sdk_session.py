@@ -115,6 +115,20 @@ async def test_a_name_that_resolves_to_where_no_probe_goes(
         await sessions.close()
 
 
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "017700000001", "2852039166"])
+async def test_an_address_in_a_spelling_of_its_own_is_refused_before_anybody_reads_it(host: str) -> None:
+    """aiohttp asks no resolver about it, and the C library connects to 127.0.0.1 or 169.254.169.254."""
+    async with Stub(always(200, "reached")).running() as stub:
+        port = stub.host.rpartition(":")[2]
+        sessions = SdkSessions(ConnectPolicy(), ScriptedResolver({}), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        try:
+            failure = await fails(sessions.to(Destination.STORAGE), f"http://{host}:{port}/")
+        finally:
+            await sessions.close()
+    assert failure.reason is Reason.ENDPOINT_REFUSED
+    assert not stub.asked
+
+
 async def test_each_new_connection_asks_the_resolver_again() -> None:
     async with Stub(always(200, "ok", {"Connection": "close"})).running() as stub:
         resolver = ScriptedResolver({"bucket.example": ("127.0.0.1",)})

@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("validator", "collector", "store", "dashboards", "muster")
+PACKAGES = ("validator", "collector", "store", "uplink", "dashboards", "muster")
 NOT_SOURCE = shutil.ignore_patterns("__pycache__")
 
 

@@ -39,6 +39,10 @@ with fewer."""
 MAX_CONTINUE_CHARS = 4096
 """A real one has about 150."""
 
+ACCEPT = "application/json, */*"
+"""As `kubectl get --raw` sends it. `/openid/v1/jwks` gives `application/jwk-set+json` and nothing else, and whoever
+takes JSON alone is answered 406."""
+
 _USER = re.compile(r'[Uu]ser "([\w:@./+=-]{1,253})"')
 
 
@@ -101,9 +105,7 @@ class ClusterReader:
         self._connection: HttpConnection | None = None
         self._account = Account()
         token = f"Authorization: Bearer {credential.token}\r\n" if credential and credential.token else ""
-        self._head = (
-            f"Host: {endpoint.authority}\r\nUser-Agent: muster\r\nAccept: application/json\r\n{token}\r\n".encode()
-        )
+        self._head = f"Host: {endpoint.authority}\r\nUser-Agent: muster\r\nAccept: {ACCEPT}\r\n{token}\r\n".encode()
 
     @property
     def calls(self) -> tuple[Call, ...]:

@@ -10,11 +10,22 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
+from uuid import UUID
 
 from validator.credentials import CredentialSource
 from validator.model import Endpoint, Lifecycle
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEndpoint(Endpoint):
+    """Where nothing is asked: the cluster's agent reports. `host` is its name, `server_name` its id."""
+
+    @property
+    def url(self) -> str:
+        """`agent:NAME`."""
+        return f"agent:{self.host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,9 @@ class Sighting:
     lifecycle: Lifecycle = Lifecycle.ACTIVE
     external_uid: str | None = None
     """UID that the source itself vouches for (`Shoot.status.uid`); a kube-system UID is learnt by the probe."""
+    cluster_id: UUID | None = None
+    """Of a cluster that the hub can't reach: the id under which its agent is registered. Nothing is asked then at
+    `endpoint`, which is an `AgentEndpoint`."""
 
 
 @dataclass(frozen=True, slots=True)

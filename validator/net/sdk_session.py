@@ -28,6 +28,9 @@ DNS_DEADLINE_S = 4.0
 KEEP_ALIVE_S = 15.0
 """Connections serve the questions of one ask and of its neighbours; with minutes between asks, none longer."""
 
+Session = aiohttp.ClientSession
+"""What is opened here."""
+
 AddressCheck = Callable[[str, str], None]
 """Told host and address before a connection is made; raises `ProbeFailure(ENDPOINT_REFUSED)`."""
 
@@ -70,7 +73,9 @@ class SdkSessions:
         return open_session(self._resolver, check, self._tls)
 
 
-def open_session(resolver: Resolver, check: AddressCheck, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+def open_session(
+    resolver: Resolver, check: AddressCheck, tls: ssl.SSLContext, keep_alive_s: float = KEEP_ALIVE_S
+) -> aiohttp.ClientSession:
     """A session for as many probes as like; its owner closes it. No limit of its own: lanes bound the asks."""
     connector = _Connector(
         check,
@@ -78,7 +83,7 @@ def open_session(resolver: Resolver, check: AddressCheck, tls: ssl.SSLContext) -
         ssl=tls,
         resolver=_CheckedResolver(resolver, check),
         use_dns_cache=False,
-        keepalive_timeout=KEEP_ALIVE_S,
+        keepalive_timeout=keep_alive_s,
     )
     return aiohttp.ClientSession(
         connector=connector,
@@ -129,7 +134,10 @@ def transport_failure(error: Exception, host: str, stage: Stage = Stage.STORAGE)
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Judges addresses that are written as such: aiohttp asks no resolver about them."""
+    """Judges addresses that are written as such: aiohttp asks no resolver about them.
+
+    Nor does it about `2852039166` and `127.1`, which are no addresses here and some to the C library that connects.
+    """
 
     def __init__(self, check: AddressCheck, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]  # passed on as they are
@@ -144,6 +152,9 @@ class _Connector(aiohttp.TCPConnector):
         host = req.url.raw_host or ""
         if is_literal(host):
             self._check(host, host)
+        elif host.replace(".", "").isdigit():
+            text = f"{host} is neither a name nor an address in its usual spelling: not connected, no token was sent"
+            raise ProbeFailure(Reason.ENDPOINT_REFUSED, text)
         return await super().connect(req, traces, timeout)
 
 

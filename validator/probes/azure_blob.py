@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from azure.storage.blob.aio import ContainerClient
 
-from validator.answer import Answer, Fact
+from validator.answer import Fact
 from validator.locations import Environment, Location
 from validator.model import Check, Outcome
 from validator.net.failure import ProbeFailure
@@ -29,20 +28,12 @@ from validator.probes.azure_fixes import storage_fix
 from validator.probes.azure_identity import AzureIdentity, identity_from
 from validator.probes.azure_lock import LockFlags, read_retention, settings_wrong, with_retention, without_arm
 from validator.probes.azure_write import write_read_delete
-from validator.probes.location_ask import LocationAsk, probe_object_name, refuse_unfit
+from validator.probes.location_ask import USUAL, AskSettings, LocationAsk, LocationProbe, refuse_unfit
 from validator.reasons import Reason, Stage
 
 
-@dataclass(frozen=True, slots=True)
-class AzureSettings:
-    """How a location is asked about."""
-
-    timeout_s: float = 20.0
-    """For the whole ask. A cold one makes two handshakes and four requests; storage itself gives up after 30 s."""
-
-
-class AzureBlobProbe:
-    """Asks about one location. `asker` is whose eyes these are (a cluster's id); `method` how: `agent` or `direct`."""
+class AzureBlobProbe(LocationProbe):
+    """Asks about one container."""
 
     def __init__(
         self,
@@ -52,25 +43,12 @@ class AzureBlobProbe:
         environ: Mapping[str, str],
         asker: str,
         method: str,
-        settings: AzureSettings = AzureSettings(),
+        settings: AskSettings = USUAL,
     ) -> None:
-        self._location = location
+        super().__init__(location, asker, method, settings)
         self._clients = clients
         self._environ = environ
-        self._blob_name = probe_object_name(asker, location.id)
-        self._settings = settings
-        self._seen = {
-            "method": method,
-            "account": printable(location.account or ""),
-            "container": printable(location.container),
-        }
-
-    async def ask(self) -> Answer:
-        ask = LocationAsk(dict(self._seen))
-        return await ask.answer(self._questions(ask), self._settings.timeout_s)
-
-    def close(self) -> None:
-        """Nothing is held: clients and connections are shared."""
+        self._seen["account"] = printable(location.account or "")
 
     async def _questions(self, ask: LocationAsk) -> None:
         """Raises `ProbeFailure` with the command that mends it, where there is one."""
@@ -124,7 +102,7 @@ class AzureBlobProbe:
         host = container.primary_hostname
         ask.doing = f"{host}: the write probe"
         content = secrets.token_bytes(64)
-        question = write_read_delete(container, self._clients.session, token, self._blob_name, content, host)
+        question = write_read_delete(container, self._clients.session, token, self._object, content, host)
         await ask.timed("write_ms", question)
 
     def _answers(self, ask: LocationAsk, flags: LockFlags) -> Fact:

@@ -11,10 +11,9 @@ One ask, in this order, under one deadline:
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from validator.answer import Answer, Fact
+from validator.answer import Fact
 from validator.doctor import gcp
 from validator.locations import Location
 from validator.model import Check, Outcome
@@ -22,7 +21,7 @@ from validator.net.failure import ProbeFailure
 from validator.printable import printable
 from validator.probes import gcs_readings
 from validator.probes.gcs_clients import GcsClients
-from validator.probes.location_ask import LocationAsk, probe_object_name, refuse_unfit
+from validator.probes.location_ask import USUAL, AskSettings, LocationAsk, LocationProbe, refuse_unfit
 from validator.reasons import Reason, Stage
 from validator.scrub import scrub
 
@@ -37,33 +36,15 @@ BUCKET_FIELDS = "location,locationType,retentionPolicy,objectRetention,defaultEv
 _WRITE_REFUSALS = {Reason.ROLE_MISSING, Reason.CONTAINER_NOT_FOUND, Reason.UNEXPECTED_STORAGE_ANSWER}
 
 
-@dataclass(frozen=True, slots=True)
-class GcsSettings:
-    """How a bucket is asked about."""
-
-    timeout_s: float = 20.0
-    """For the whole ask. A cold one makes up to four handshakes and five requests."""
-
-
-class GcsProbe:
-    """Asks about one bucket. `asker` is whose eyes these are (a cluster's id); `method` how: `agent` or `direct`."""
+class GcsProbe(LocationProbe):
+    """Asks about one bucket."""
 
     def __init__(
-        self, location: Location, *, clients: GcsClients, asker: str, method: str, settings: GcsSettings = GcsSettings()
+        self, location: Location, *, clients: GcsClients, asker: str, method: str, settings: AskSettings = USUAL
     ) -> None:
-        self._location = location
+        super().__init__(location, asker, method, settings)
         self._clients = clients
-        self._settings = settings
-        self._object = probe_object_name(asker, location.id)
         self._undeletable: ProbeFailure | None = None
-        self._seen: dict[str, str | int | float | bool] = {"method": method, "container": printable(location.container)}
-
-    async def ask(self) -> Answer:
-        ask = LocationAsk(dict(self._seen))
-        return await ask.answer(self._questions(ask), self._settings.timeout_s)
-
-    def close(self) -> None:
-        """Nothing is held: the client and its connections are shared."""
 
     async def _questions(self, ask: LocationAsk) -> None:
         refuse_unfit(self._location)

@@ -18,6 +18,7 @@ from validator.answer import Answer, Fact
 from validator.locations import Location, location_problems
 from validator.model import Check, Outcome
 from validator.net.failure import ProbeFailure
+from validator.printable import printable
 from validator.reasons import REASONS, Health, Reason, Stage
 from validator.scrub import scrub
 
@@ -73,10 +74,47 @@ class LocationAsk:
         return Fact(Check.OBJECT_LOCK, outcome, failure.reason, failure.stage, failure.message, evidence)
 
 
+@dataclass(frozen=True, slots=True)
+class AskSettings:
+    """How a location is asked about."""
+
+    timeout_s: float = 20.0
+    """For the whole ask. A cold one makes up to four handshakes and five requests; storage gives up after 30 s."""
+
+
+USUAL = AskSettings()
+
+
+class LocationProbe:
+    """What the probes of all providers share; each brings `_questions`.
+
+    `asker` is whose eyes these are (a cluster's id); `method` how: `agent` or `direct`.
+    """
+
+    def __init__(self, location: Location, asker: str, method: str, settings: AskSettings) -> None:
+        self._location = location
+        self._settings = settings
+        self._object = probe_object_name(asker, location.id)
+        self._seen: dict[str, str | int | float | bool] = {"method": method, "container": printable(location.container)}
+
+    async def ask(self) -> Answer:
+        ask = LocationAsk(dict(self._seen))
+        return await ask.answer(self._questions(ask), self._settings.timeout_s)
+
+    def close(self) -> None:
+        """Nothing is held: clients and connections are shared."""
+
+    async def _questions(self, ask: LocationAsk) -> None:
+        """Append facts to `ask`; raises `ProbeFailure`."""
+        raise NotImplementedError
+
+
 def refuse_unfit(location: Location) -> None:
-    """Raises `ProbeFailure(INVALID_LOCATION_NAME)` before anything is sent under a name that can't be."""
+    """Raises `ProbeFailure` before anything is sent under a name that can't be, or to a foreign endpoint."""
     if problems := location_problems(location):
-        raise ProbeFailure(Reason.INVALID_LOCATION_NAME, "; ".join(map(str, problems)))
+        foreign = any(problem.field == "endpoint" for problem in problems)
+        reason = Reason.ENDPOINT_REFUSED if foreign else Reason.INVALID_LOCATION_NAME
+        raise ProbeFailure(reason, "; ".join(map(str, problems)))
 
 
 def outcome_of(failure: ProbeFailure) -> Outcome:

@@ -10,10 +10,9 @@ One ask, in this order, under one deadline:
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import Any
 
-from validator.answer import Answer, Fact
+from validator.answer import Fact
 from validator.locations import Location
 from validator.model import Check, Outcome
 from validator.net.failure import ProbeFailure
@@ -22,40 +21,22 @@ from validator.probes import aws_readings, aws_refusals
 from validator.probes.aws_asking import Refused, asked
 from validator.probes.aws_clients import AwsClients
 from validator.probes.aws_fetch import AwsCredentials
-from validator.probes.location_ask import LocationAsk, probe_object_name, refuse_unfit
+from validator.probes.location_ask import USUAL, AskSettings, LocationAsk, LocationProbe, refuse_unfit
 from validator.probes.s3_write import delete_object, write_and_read
 from validator.reasons import Reason, Stage
 
 _A_LIST_SAYS_WHY = {Reason.ROLE_MISSING, Reason.CONTAINER_NOT_FOUND, Reason.UNEXPECTED_STORAGE_ANSWER}
 
 
-@dataclass(frozen=True, slots=True)
-class S3Settings:
-    """How a bucket is asked about."""
-
-    timeout_s: float = 20.0
-    """For the whole ask. A cold one makes two handshakes and five requests."""
-
-
-class S3Probe:
-    """Asks about one bucket. `asker` is whose eyes these are (a cluster's id); `method` how: `agent` or `direct`."""
+class S3Probe(LocationProbe):
+    """Asks about one bucket."""
 
     def __init__(
-        self, location: Location, *, clients: AwsClients, asker: str, method: str, settings: S3Settings = S3Settings()
+        self, location: Location, *, clients: AwsClients, asker: str, method: str, settings: AskSettings = USUAL
     ) -> None:
-        self._location = location
+        super().__init__(location, asker, method, settings)
         self._clients = clients
-        self._settings = settings
-        self._object = probe_object_name(asker, location.id)
         self._undeletable: ProbeFailure | None = None
-        self._seen: dict[str, str | int | float | bool] = {"method": method, "container": printable(location.container)}
-
-    async def ask(self) -> Answer:
-        ask = LocationAsk(dict(self._seen))
-        return await ask.answer(self._questions(ask), self._settings.timeout_s)
-
-    def close(self) -> None:
-        """Nothing is held: clients and connections are shared."""
 
     async def _questions(self, ask: LocationAsk) -> None:
         location, clients = self._location, self._clients

@@ -35,6 +35,24 @@ ASKER_ROWS: dict[Reason, ReasonInfo] = {
         "The probe itself failed in a way that its authors did not foresee; this says nothing about the cluster.",
         "Report it with the hub's log line of the same time; it names the place.",
     ),
+    Reason.NO_ASKER: ReasonInfo(
+        Stage.HUB,
+        _DUNNO,
+        False,
+        "Nobody asks about this location from this cluster: it has no agent, Velero and Stork there don't know the "
+        "location, and the hub may not ask with its own identity.",
+        "Install the agent on {cluster}, the only one that asks with the cluster's own identity. Or give Velero or "
+        "Stork there a resource for {endpoint}, which the hub reads. Where the location is your own, name its owner in "
+        "`direct_owners`.",
+    ),
+    Reason.VALIDATION_TIMEOUT: ReasonInfo(
+        Stage.HUB,
+        _DUNNO,
+        True,
+        "A validation job was left too long: it had no turn, the agent did not come for it, or no answer came. It says "
+        "nothing about the location.",
+        "See how {cluster} and its agent are (`muster cluster {cluster}`), then validate again.",
+    ),
     Reason.IDENTITY_CONFLICT: ReasonInfo(
         Stage.SOURCE,
         _WARN,
@@ -92,5 +110,13 @@ ASKER_ROWS: dict[Reason, ReasonInfo] = {
         "The agent in the cluster has not reported for longer than its allowance; what it saw last is shown.",
         "On {cluster}: `kubectl get pods -A -l app.kubernetes.io/name=muster-agent` and the agent's log. Check that it "
         "may reach the hub (egress, proxy) and that its service-account token is accepted.",
+    ),
+    Reason.AGENT_DROPS: ReasonInfo(
+        Stage.AGENT,
+        _WARN,
+        True,
+        "The agent could not deliver all that it saw: its memory for reports is bounded, and the oldest were dropped.",
+        "It was cut off from the hub, or the hub was away for longer than that lasts; the newest facts are there. If "
+        "it goes on, look at the agent's log and at the hub's own load.",
     ),
 }

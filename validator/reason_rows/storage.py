@@ -214,4 +214,13 @@ STORAGE_ROWS: dict[Reason, ReasonInfo] = {
         "Find out what deleted them (lifecycle rules, people); restore them from soft delete or versions, and take a "
         "new backup of {cluster}. The evidence counts and names them.",
     ),
+    Reason.BACKUPS_UNKNOWN: ReasonInfo(
+        Stage.STORAGE,
+        Health.UNKNOWN,
+        False,
+        "The list of the location does not tell about the backups of {cluster}: it was cut short, or several clusters "
+        "use the location and the layout names none.",
+        "Give the Velero of each cluster a prefix with the cluster's name (`spec.objectStorage.prefix`), or each "
+        "cluster a location of its own; lists are shorter then, too. `muster locations inventory` shows what is there.",
+    ),
 }

@@ -19,6 +19,7 @@ from muster.api.schemas.access import (
     TokenPage,
 )
 from muster.api.schemas.actions import LogLevel, PauseRequest, ValidateEvent, ValidateRequest
+from muster.api.schemas.agents import Agent, AgentDetail, AgentInstall, AgentPage, AgentRegistration
 from muster.api.schemas.availability import Availability, Bucket, Shares
 from muster.api.schemas.clusters import (
     Answer,
@@ -43,7 +44,9 @@ from muster.api.schemas.locations import (
     LocationDetail,
     LocationPage,
 )
+from muster.api.schemas.matrix import MatrixCause, MatrixCell, MatrixCellDetail, MatrixColumn, MatrixPage
 from muster.api.schemas.problem import Problem
+from muster.api.schemas.syncs import Inventory, InventoryGroup, Sync, SyncRequest, SyncStatus
 from muster.api.schemas.telemetry import (
     Telemetry,
     TelemetryAudit,
@@ -56,9 +59,23 @@ from muster.api.schemas.telemetry import (
     TelemetryStream,
     TelemetryTerms,
 )
+from muster.api.schemas.validations import (
+    AskedValidationJob,
+    ValidationJob,
+    ValidationJobPage,
+    ValidationRequest,
+    ValidationsAsked,
+    ValidationStep,
+)
 
 __all__ = [
+    "Agent",
+    "AgentDetail",
+    "AgentInstall",
+    "AgentPage",
+    "AgentRegistration",
     "Answer",
+    "AskedValidationJob",
     "AssignedCluster",
     "AuditEntry",
     "AuditPage",
@@ -76,6 +93,8 @@ __all__ = [
     "FleetChanged",
     "Guard",
     "Hello",
+    "Inventory",
+    "InventoryGroup",
     "Lane",
     "Lanes",
     "Location",
@@ -85,6 +104,11 @@ __all__ = [
     "LocationDetail",
     "LocationPage",
     "LogLevel",
+    "MatrixCause",
+    "MatrixCell",
+    "MatrixCellDetail",
+    "MatrixColumn",
+    "MatrixPage",
     "Pause",
     "PauseRequest",
     "Problem",
@@ -96,6 +120,9 @@ __all__ = [
     "StageTrace",
     "Store",
     "Streak",
+    "Sync",
+    "SyncRequest",
+    "SyncStatus",
     "Telemetry",
     "TelemetryAudit",
     "TelemetryAuditEntry",
@@ -114,4 +141,9 @@ __all__ = [
     "TransitionPage",
     "ValidateEvent",
     "ValidateRequest",
+    "ValidationJob",
+    "ValidationJobPage",
+    "ValidationRequest",
+    "ValidationStep",
+    "ValidationsAsked",
 ]

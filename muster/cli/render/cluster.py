@@ -86,7 +86,10 @@ def _verdict(cluster: schemas.ClusterDetail, width: int) -> Iterator[Text]:
         facts.append(f"last known {cluster.last_known}")
     if cluster.age_s is not None:
         facts.append(f"fact {span(cluster.age_s)} old")
-    facts.append("being asked now" if cluster.next_due_s is None else f"next check in {span(cluster.next_due_s)}")
+    if cluster.source == "agent":
+        facts.append("its agent reports by itself")
+    else:
+        facts.append("being asked now" if cluster.next_due_s is None else f"next check in {span(cluster.next_due_s)}")
     if cluster.pending:
         facts.append("not yet written to the database")
     yield from (Text(line.plain, DIM) for line in prose(" · ".join(facts), 2, width))

@@ -58,7 +58,7 @@ def location_lines(location: schemas.LocationDetail) -> list[Text]:
     lines += [Text(f"  {name:<{width}}  ", DIM).append(escaped(value), "not dim") for name, value in facts]
     lines += [Text(f"  {escaped(note)}", "yellow") for note in location.notes]
     if location.clusters:
-        columns = [Column("CLUSTER"), Column("HEALTH"), Column("SINCE"), Column("BY")]
+        columns = [Column("CLUSTER"), Column("HEALTH"), Column("ASSIGNED"), Column("BY")]
         rows: list[list[Text | str]] = [
             [
                 escaped(each.name) if each.name is not None else Text(f"{escaped(each.id)} (not in the fleet)", DIM),
