@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-WORKERS ?= 2
+# Many tests wait more than they work: one worker more than the two cores of CI.
+WORKERS ?= 3
 
 .PHONY: help venv demo run test lint bench soak docs lock clean
 
@@ -27,8 +28,8 @@ test: venv ## Every test but the soak, against real components
 	scripts/system-packages strongswan-pki libstrongswan-standard-plugins || echo "Without them, tests against strongSwan are skipped." >&2
 	scripts/azurite >/dev/null || echo "Without npm, tests against Azurite are skipped." >&2
 	scripts/helm >/dev/null || echo "Without helm, tests of the chart are skipped." >&2
-	@# A shared machine may stall in the middle of a deadline: one more try, which the summary names (R).
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak" --reruns 1
+	@# A shared machine may stall in the middle of a deadline: two more tries, which the summary names (R).
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak" --reruns 2
 
 soak: venv ## Crash tests at a hundred random moments, variants of slow tests, and whatever else takes long
 	$(BIN)/python -m pytest -m soak

@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import generate_latest
 
 from collector.measured import Measured
-from collector.observed import CLUSTERS, HUB, Kind, Observed
+from collector.observed import CLUSTERS, HUB, PAIRS, Kind, Observed
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 """From a kept connection on the same host to twice the default interval: worse than that is all the same."""
@@ -75,7 +75,7 @@ class Instruments:
             explicit_bucket_boundaries_advisory=BUCKETS_S,
         )
         self._observe(meter, HUB)
-        self._observe(self._clusters.get_meter("muster.clusters", version), CLUSTERS)
+        self._observe(self._clusters.get_meter("muster.clusters", version), (*CLUSTERS, *PAIRS))
 
     def text(self, measured: Measured) -> bytes:
         """Everything in the Prometheus text format, version 0.0.4."""

@@ -15,6 +15,8 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from collector.inventory import Inventory
+from collector.matrix import KnownPair, cell
+from collector.pairs import Pairs
 from collector.pauses import Pauses
 from collector.recorder import Recorder
 from validator.clock import Clock
@@ -45,6 +47,11 @@ class Known(Protocol):
     @property
     def pauses(self) -> Pauses:
         """Who is out of judgement."""
+        ...
+
+    @property
+    def pairs(self) -> Pairs:
+        """Clusters and the backup locations that they use."""
         ...
 
     @property
@@ -93,6 +100,19 @@ class ClusterRow(NamedTuple):
     """Seconds since the epoch; None = never."""
 
 
+class PairRow(NamedTuple):
+    """One pair as the metrics show it: the cell of the matrix."""
+
+    cluster_id: UUID
+    cluster: str
+    location_id: UUID
+    location: str
+    provider: str
+    health: Health
+    last_success_at: float | None
+    """As of a cluster."""
+
+
 class LaneRow(NamedTuple):
     """One lane's slots."""
 
@@ -109,6 +129,9 @@ class Fleet:
     clusters: tuple[ClusterRow, ...]
     counts: Mapping[Health, int]
     """Every health is there, so that a series never comes and goes with its last cluster."""
+    pairs: tuple[PairRow, ...]
+    pair_counts: Mapping[Health, int]
+    """Likewise."""
     lanes: tuple[LaneRow, ...]
     flush_s: float
     degraded: bool
@@ -178,11 +201,14 @@ async def _fleet(known: Known, clock: Clock) -> Fleet:
             rolled = rollup(cluster.lifecycle, (shown(state, now) for state in states.values()), paused=paused)
             rows.append(ClusterRow(cluster.id, cluster.name, cluster.source, rolled.health, rolled.last_success_at))
         await asyncio.sleep(0)
-    counts = Counter(row.health for row in rows)
+    pairs = await _pairs(known, now)
+    counts, pair_counts = Counter(row.health for row in rows), Counter(row.health for row in pairs)
     stats = known.recorder.stats
     return Fleet(
         clusters=tuple(rows),
         counts={health: counts[health] for health in Health},
+        pairs=tuple(pairs),
+        pair_counts={health: pair_counts[health] for health in Health},
         lanes=tuple(LaneRow(lane, s.slots, s.busy, len(s)) for lane, s in known.engine.lanes.items()),
         flush_s=stats.flush_s,
         degraded=known.recorder.degraded_since is not None,
@@ -192,3 +218,16 @@ async def _fleet(known: Known, clock: Clock) -> Fleet:
         holding=known.guard.holding,
         source_problems=len(known.inventory.problems),
     )
+
+
+async def _pairs(known: Known, now: float) -> list[PairRow]:
+    rows: list[PairRow] = []
+    living = iter(list(known.pairs.all()))
+    while chunk := list(islice(living, CHUNK)):
+        for cluster, location, states in chunk:
+            paused = known.pauses.active(cluster.id, now) is not None
+            seen = cell(KnownPair(cluster, location.where, states, paused), now)
+            names = (cluster.id, cluster.name, location.id, location.name, location.where.provider.value)
+            rows.append(PairRow(*names, seen.health, seen.last_success_at))
+        await asyncio.sleep(0)
+    return rows

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from collector.measured import ClusterRow, Fleet, LaneRow, Measured
+from collector.measured import ClusterRow, Fleet, LaneRow, Measured, PairRow
 
 Row = tuple[float, Mapping[str, str]]
 """A value and its labels."""
@@ -77,6 +77,38 @@ def _clusters(row: Callable[[ClusterRow, dict[str, str]], Row | None]) -> Callab
     return rows
 
 
+def _pairs(row: Callable[[PairRow, dict[str, str]], Row | None]) -> Callable[[Measured], Iterator[Row]]:
+    """At most one series a pair; it is gone with its assignment."""
+
+    def rows(measured: Measured) -> Iterator[Row]:
+        for pair in measured.fleet.pairs if measured.fleet is not None else ():
+            labels = {
+                "cluster": _printable(pair.cluster),
+                "cluster_id": str(pair.cluster_id),
+                "location": pair.location,
+                "location_id": str(pair.location_id),
+                "provider": pair.provider,
+            }
+            if (found := row(pair, labels)) is not None:
+                yield found
+
+    return rows
+
+
+def _pair_health(pair: PairRow, labels: dict[str, str]) -> Row:
+    labels["health"] = pair.health
+    return 1, labels
+
+
+def _pair_success(pair: PairRow, labels: dict[str, str]) -> Row | None:
+    return None if pair.last_success_at is None else (pair.last_success_at, labels)
+
+
+def _pair_counts(measured: Measured) -> Iterator[Row]:
+    if measured.fleet is not None:
+        yield from ((count, {"health": health}) for health, count in measured.fleet.pair_counts.items())
+
+
 def _printable(name: str) -> str:
     """A name that can be written as UTF-8: one lone surrogate from a YAML escape must not fail the whole page."""
     return name if name.isascii() else name.encode(errors="replace").decode()
@@ -119,6 +151,9 @@ HUB: tuple[Observed, ...] = (
         lambda m: [(count, {"lane": lane}) for lane, count in m.totals.skipped_ticks.items()],
     ),
     Observed("muster_clusters", Kind.GAUGE, "Clusters by health.", _counts),
+    Observed(
+        "muster_pairs", Kind.GAUGE, "Pairs of a cluster and a backup location that it uses, by health.", _pair_counts
+    ),
     Observed("muster_lane_slots", Kind.GAUGE, "Probes that may be under way at once.", _lanes(lambda row: row.slots)),
     Observed("muster_lane_busy", Kind.GAUGE, "Probes under way.", _lanes(lambda row: row.busy)),
     Observed("muster_lane_waiting", Kind.GAUGE, "Targets that wait for a slot.", _lanes(lambda row: row.waiting)),
@@ -185,3 +220,19 @@ CLUSTERS: tuple[Observed, ...] = (
     ),
 )
 """One series a cluster each."""
+
+PAIRS: tuple[Observed, ...] = (
+    Observed(
+        "muster_pair_health",
+        Kind.GAUGE,
+        "Always 1, for the health that a backup location has as seen from a cluster: the cell of the matrix.",
+        _pairs(_pair_health),
+    ),
+    Observed(
+        "muster_pair_last_success_timestamp_seconds",
+        Kind.GAUGE,
+        "When the location last worked from the cluster; no series for one that never did.",
+        _pairs(_pair_success),
+    ),
+)
+"""One series a pair each."""

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from collector.cluster import Cluster
 from collector.history import History
 from collector.instruments import RENEW_EVERY
 from collector.inventory import Inventory
+from collector.location import Assignment
 from collector.location_store import LocationStore
 from collector.locations import Locations
 from collector.metrics import MAX_LATE_TICKS, FleetMetrics
@@ -36,6 +38,7 @@ from collector.recorder import Recorder
 from collector.requests import Requests
 from muster.hub import Hub, Leading, Role
 from store.pool import Database
+from tests.support.locations import new_location
 from tests.support.syncs import made_up_syncs
 from tests.support.validating import made_up_validations
 from validator.clock import HubClock
@@ -63,7 +66,7 @@ class Service:
             NO_DATABASE, {}, self.clock, HealthSettings(fail_after=1), names=str, publish=lambda _: None
         )
         self.engine = Engine(ScheduleSettings(), self.recorder.record, self.clock)
-        locations = Locations(LocationStore(NO_DATABASE, {}), self.clock)
+        self.locations = locations = Locations(LocationStore(NO_DATABASE, {}), self.clock)
         self.hub.leading = Leading(
             inventory=self.inventory,
             recorder=self.recorder,
@@ -237,6 +240,31 @@ class TestClusters:
         assert str(gone).encode() in before
         assert str(gone).encode() not in after
         assert str(kept).encode() in after
+
+    async def test_each_pair_has_a_series_until_its_assignment_ends(
+        self, service: Service, metrics: FleetMetrics
+    ) -> None:
+        good, silent = service.cluster(1), service.cluster(2)
+        now = service.clock.now()
+        made = new_location("daily")
+        users = {each: Assignment(each, now, "ann") for each in (good, silent)}
+        location = service.locations._remember(replace(made, assignments=users))
+        heard = service.verdict(cluster_id=good, check=Check.LOCATION)
+        service.recorder.record([replace(heard, location_id=location.id)])
+        before = await scraped(metrics)
+        who = f"{location.id} {location.where.provider.value}"
+        assert values(before, "muster_pair_health") == {
+            f"c1 {good} Healthy daily {who}": 1,
+            f"c2 {silent} Unknown daily {who}": 1,
+        }
+        assert values(before, "muster_pair_last_success_timestamp_seconds") == {
+            f"c1 {good} daily {who}": pytest.approx(heard.received_at)
+        }
+        assert {health: n for health, n in values(before, "muster_pairs").items() if n} == {"Healthy": 1, "Unknown": 1}
+        service.locations._remember(replace(location, assignments={}, version=2))
+        after = await scraped(metrics)
+        assert values(after, "muster_pair_health") == {}
+        assert not any(values(after, "muster_pairs").values())
 
     async def test_a_fact_that_outlived_its_allowance_is_not_shown_as_healthy(
         self, service: Service, metrics: FleetMetrics
