@@ -16,7 +16,8 @@ _HEAD = """\
 Telemetry is off. Nothing is looked up, connected to, made or kept for it until an admin consents. What is promised in
 return is in [the commitments](telemetry-commitments.md).
 
-**This release sends nothing yet.** `preview` shows what would leave; `on` is refused, since there is no sender behind it.
+**This release sends nothing yet.** `preview` shows what would leave; `on` is refused, since there is no sender behind
+it.
 
 ```sh
 muster telemetry preview --stream metrics   # what would go, byte for byte; nothing is kept or sent
