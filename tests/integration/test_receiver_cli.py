@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from typer.testing import CliRunner, Result
 
 from muster.cli.app import app
+from tests.support.logs import logging_restored
 from tests.support.postgres import private_directory
 from tests.support.receiving import basic, logs, make_csr, metrics, new_key
 from uplink.wire import est, export
@@ -48,7 +49,8 @@ class Line:
 
     def __call__(self, *arguments: str | Path) -> Result:
         env = {"MUSTER_RECEIVER_DATA_DIR": str(self.data_dir), **self.variables}
-        return CliRunner().invoke(app, ["receiver", *map(str, arguments)], env=env)
+        with logging_restored():
+            return CliRunner().invoke(app, ["receiver", *map(str, arguments)], env=env)
 
     def good(self, *arguments: str | Path) -> str:
         result = self(*arguments)

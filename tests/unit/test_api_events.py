@@ -322,7 +322,7 @@ class TestSlowReaders:
             late_s = await lateness
             await until(lambda: not hub.events.readers)
             assert hub.events.dropped == count
-            assert late_s < 0.5
+            assert late_s < 1.5, "with tracemalloc on, and other tests beside it"
 
 
 class TestBounds:
