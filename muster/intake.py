@@ -68,6 +68,9 @@ class Intake:
         self._readings: dict[str, Reading] = {}
         self._uids: dict[UUID, str] = {}
         self._noted = asyncio.Event()
+        self.begun = asyncio.Event()
+        """Set once every source was read and taken up: before that, an empty fleet only means that nobody looked."""
+        self._awaited = {source.name for source in sources}
         self._complained: set[object] = set()
 
     async def run(self) -> None:
@@ -116,6 +119,9 @@ class Intake:
                 failed = error
                 continue
             self._complain(name, reading)
+            self._awaited.discard(name)
+            if not self._awaited:
+                self.begun.set()
             if self._readings[name] is reading:  # else a newer one has come meanwhile
                 del self._readings[name]
         try:

@@ -60,6 +60,10 @@ from validator.schedule import ScheduleSettings
 
 _log = structlog.get_logger(__name__)
 
+FIRST_READING_S = 3.0
+"""How long an instance that knows no cluster waits for its sources before it calls itself ready: a script that asks
+for the picture as soon as it may must not be told that all of nothing is well. A source that hangs costs no more."""
+
 LAST_FLUSH_S = 2.5
 """Of the 5 s in which the service has to be gone after SIGTERM."""
 
@@ -214,8 +218,6 @@ class Leader:
             agent_desk=backup.desk,
         )
         self._hub.events.begin(recorder.position)
-        self._hub.role, self._hub.waiting_for = Role.LEADING, ""
-        _log.info("leading", epoch=epoch, clusters=len(inventory.clusters))
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(engine.run(), name="engine")
@@ -235,6 +237,12 @@ class Leader:
                 tasks.create_task(_hold(leadership), name="leadership")
                 settled_s = settings.interval_s + settings.timeout_s
                 tasks.create_task(freeze_once_settled(settled_s), name="freeze")
+                if not inventory.clusters:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(FIRST_READING_S):
+                            await intake.begun.wait()
+                self._hub.role, self._hub.waiting_for = Role.LEADING, ""
+                _log.info("leading", epoch=epoch, clusters=len(inventory.clusters))
         finally:
             self._hub.events.end("this instance leads no more")
             if self._hub.role is Role.LEADING:
