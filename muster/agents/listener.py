@@ -31,9 +31,10 @@ from muster.agents.desk import AgentDesk
 from muster.agents.keys import KeysUnavailable
 from muster.agents.tokens import NotThisAgent, TokenRefused
 from muster.api.bodies import check_json, read_raw
-from muster.api.connections import Connections, Listener
+from muster.api.connections import Connections
 from muster.api.problems import Handler, Kind, ProblemError, problems
 from muster.hub import Hub, Role
+from validator.net.connections import Listener
 
 _log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from muster.access.access import Access
 from muster.access.gate import Gate
 from muster.api.bodies import MAX_BODY_BYTES
-from muster.api.connections import Connections, Listener
+from muster.api.connections import Connections
 from muster.api.events import FleetTeller
 from muster.api.machines import RenderMetrics
 from muster.api.picture import Pictures
@@ -26,6 +26,7 @@ from muster.hub import Hub
 from muster.pulse import Pulse
 from uplink.client.telemetry import Telemetry
 from validator.health import HealthSettings
+from validator.net.connections import Listener
 
 STOP_TIMEOUT_S = 1.8
 """For the whole stop; of the 5 s in which the service has to be gone."""

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from muster.api.connections import HEAD_S
 from tests.support.runtime import local_bearer
 from tests.support.service import Service, running_service, simulated
+from validator.net.connections import HEAD_S
 
 TOKEN_CHARS = re.compile(rb"muster_[A-Za-z0-9_-]{20}")
 FLEET = b"GET /api/v1/fleet HTTP/1.1\r\n"

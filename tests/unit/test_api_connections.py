@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from muster.api.connections import UNREAD_MS, Connections
+from muster.api.connections import Connections
+from validator.net.connections import UNREAD_MS
 
 GET = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
 

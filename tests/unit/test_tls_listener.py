@@ -7,21 +7,22 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import cast
 
 import pytest
 import trustme
+import uvloop
 
-from muster.api.tls_listener import TlsListener
+from validator.net.tls_listener import TlsListener
 
 WITHIN_S = 1.0
 
 
 class Echo(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        assert isinstance(self.transport, asyncio.Transport)
         self.transport.write(data)
         self.transport.close()
 
@@ -72,14 +73,34 @@ def ca() -> trustme.CA:
 async def test_the_mute_are_bounded_and_make_room_in_time(ca: trustme.CA) -> None:
     async with listening(ca, most=5) as listener:
         clients = [await mute(listener) for _ in range(40)]
-        await until(lambda: listener.refused == 35)
+        await until(lambda: listener.dropped == 35)
         assert listener.shaking == 5
+        for reader, _ in clients[:35]:
+            with suppress(ConnectionResetError):
+                assert await asyncio.wait_for(reader.read(1), 2) == b"", "the one that is mute for longest goes"
         await until(lambda: listener.shaking == 0)
         assert await echoed(listener, ca) == b"here"
         for reader, writer in clients:
             with suppress(ConnectionResetError):
                 assert await asyncio.wait_for(reader.read(1), 2) == b""
             writer.close()
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_an_honest_one_gets_in_while_the_mute_have_all_the_room(
+    ca: trustme.CA, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def scene() -> None:
+        async with listening(ca, most=5, within_s=60) as listener:
+            clients = [await mute(listener) for _ in range(20)]
+            await until(lambda: listener.shaking == 5)
+            assert await echoed(listener, ca) == b"here"
+            await until(lambda: listener.shaking == 4)
+            for _, writer in clients:
+                writer.close()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(scene())
 
 
 async def test_nonsense_and_strangers_end_and_harm_nobody(ca: trustme.CA) -> None:

@@ -1,26 +1,16 @@
-"""Connections to the receiver: how many, and how long one may keep us waiting.
-
-aiohttp waits an hour for a request and takes as many connections as there are descriptors; opening one takes no
-certificate. `muster/api/connections.py` does this for the API, and says more about why; it is a floor above.
-"""
+"""Connections to the receiver (`validator/net/connections.py`), as aiohttp serves them."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from typing import cast
 
 from aiohttp import web
 
-HEAD_S = 10.0
-"""For a handshake, and then for the first request's head."""
+from validator.net.connections import HEAD_S, Connections, Listener
 
 IDLE_S = 300.0
 """From one answer to the end of the next request's head: our client sends once a minute."""
-
-UNREAD_MS = 30_000
-"""For the other end's kernel to take any of an answer (RFC 5482)."""
 
 LINGER_S = 2.0
 """For the rest of a body that nobody wants, so that its sender reads why."""
@@ -34,59 +24,14 @@ SERVER = "muster-receiver"
 """On every answer, in place of the releases of Python and aiohttp."""
 
 
-class Connections:
-    """All connections of one server. `head_s` and `most` are seams: tests have smaller ones."""
+def bounded(*, head_s: float = HEAD_S, idle_s: float = IDLE_S, most: int = MAX_CONNECTIONS) -> Connections:
+    """Of the receiver. The arguments are seams: tests have smaller ones."""
+    return Connections(most=most, head_s=head_s, idle_s=idle_s)
 
-    def __init__(self, *, head_s: float = HEAD_S, idle_s: float = IDLE_S, most: int = MAX_CONNECTIONS) -> None:
-        self._head_s = head_s
-        self._idle_s = idle_s
-        self._most = most
-        self._idle: dict[web.RequestHandler, asyncio.TimerHandle] = {}
 
-    async def listen(self, server: web.Server, host: str, port: int, tls: ssl.SSLContext) -> asyncio.Server:
-        """Take connections for this server. Raises `OSError`."""
-
-        def taken() -> asyncio.BaseProtocol:
-            if len(server.connections) >= self._most and not self._make_room():
-                return _NoRoom()
-            return _Connection(server, self)
-
-        listener = await asyncio.get_running_loop().create_server(
-            taken, host, port, ssl=tls, ssl_handshake_timeout=self._head_s, backlog=BACKLOG, start_serving=False
-        )
-        for listening in listener.sockets:  # what is accepted from it inherits the option
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
-        await listener.start_serving()
-        return listener
-
-    def opened(self, connection: web.RequestHandler) -> None:
-        """It has `head_s` to ask for something."""
-        self._wait(connection, self._head_s)
-
-    def busy(self, connection: web.RequestHandler) -> None:
-        """Its request is handled, or it is closed."""
-        if (timer := self._idle.pop(connection, None)) is not None:
-            timer.cancel()
-
-    def done(self, connection: web.RequestHandler) -> None:
-        """It has its answer, and `idle_s` to ask for more."""
-        if connection.transport is not None:
-            self._wait(connection, self._idle_s)
-
-    def _wait(self, connection: web.RequestHandler, within_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._idle[connection] = loop.call_later(within_s, self._close, connection)
-
-    def _make_room(self) -> bool:
-        longest = next(iter(self._idle), None)
-        if longest is not None:
-            self._close(longest)
-        return longest is not None
-
-    def _close(self, connection: web.RequestHandler) -> None:
-        self.busy(connection)
-        if connection.transport is not None:
-            connection.transport.abort()
+async def listen(connections: Connections, server: web.Server, host: str, port: int, tls: ssl.SSLContext) -> Listener:
+    """Take connections for this server. Raises `OSError`."""
+    return await connections.listen(lambda: _Connection(server, connections), host, port, tls, BACKLOG)
 
 
 class _Connection(web.RequestHandler):
@@ -110,7 +55,7 @@ class _Connection(web.RequestHandler):
         self._all.opened(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._all.busy(self)
+        self._all.closed(self)
         super().connection_lost(exc)
 
     def handle_error(
@@ -129,10 +74,3 @@ class _Connection(web.RequestHandler):
         response.headers["Server"] = SERVER
         response.force_close()
         return response
-
-
-class _NoRoom(asyncio.Protocol):
-    """All are busy."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.Transport", transport).abort()

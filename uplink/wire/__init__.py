@@ -1,1 +1,1 @@
-"""What client and receiver both speak: codecs and bounds, no sockets."""
+"""What client and receiver have in common: codecs, bounds, and files that nobody else may read. No sockets."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import warnings
 from collections.abc import Sequence
 
 from cryptography import x509
@@ -36,6 +37,9 @@ TRANSFER_ENCODING = "Content-Transfer-Encoding"
 WANTED = base64.b64encode(bytes.fromhex("3021301506072a8648ce3d0201310a06082a8648ce3d03010706082a8648ce3d040302"))
 """Answer of `csrattrs`: a key on P-256, and a CSR signed with ECDSA and SHA-256 (RFC 7030 section 4.5.2)."""
 
+_BER = "PKCS#7 certificates could not be parsed as DER"
+"""What cryptography warns of, and reads all the same: openssl puts the certificates of a bag in any order."""
+
 _ARMOUR = re.compile(rb"-----(?:BEGIN|END) (PKCS ?#?7(?: SIGNED DATA)?|CMS)-----")
 
 
@@ -52,7 +56,9 @@ def decode_certificates(body: bytes) -> list[x509.Certificate]:
     if len(body) > MAX_EST_BYTES:
         raise TooLarge(f"the EST answer is longer than {MAX_EST_BYTES} bytes")
     try:
-        found = pkcs7.load_der_pkcs7_certificates(_der(body, "the EST answer"))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _BER, UserWarning)
+            found = pkcs7.load_der_pkcs7_certificates(_der(body, "the EST answer"))
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise error if isinstance(error, WireError) else WireError("the EST answer is no certs-only PKCS#7") from error
     if not 0 < len(found) <= MAX_CERTIFICATES:

@@ -1,4 +1,4 @@
-"""Files for nobody else: 0600 in a directory of 0700, ours, written whole or not at all."""
+"""Files for nobody else, such as keys and a consent: 0600 in a directory of 0700, ours, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -63,13 +63,14 @@ def opened(path: Path, flags: int) -> Iterator[int | None]:
         yield None
         return
     except OSError as error:
-        raise refused(path, error.strerror or "can't be opened", "Give it back to the service's user") from error
+        raise refused(path, error.strerror or "can't be opened", "Give it back to our own user") from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             raise refused(path, "is no regular file of ours", "Move it away")
         if mode := stat.S_IMODE(status.st_mode) & 0o177:
-            raise refused(path, f"has mode {0o600 | mode:04o}", f"See who else may write it, then chmod 600 {path}")
+            remedy = f"See who else may have read or written it, then chmod 600 {path}"
+            raise refused(path, f"has mode {0o600 | mode:04o}", remedy)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -105,7 +106,7 @@ def _checked_directory(directory: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise refused(directory, error.strerror or "can't be read", "Give it back to the service's user") from error
+        raise refused(directory, error.strerror or "can't be read", "Give it back to our own user") from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise refused(directory, "is no directory of ours", "Move it away")
     if stat.S_IMODE(status.st_mode) & 0o077:

@@ -1,8 +1,9 @@
 """Accepts TLS connections, with so many handshakes under way and no more.
 
 `loop.create_server` with TLS tells nobody of a connection before its handshake is over: whoever opens thousands and
-says nothing would take the descriptors that probes need, unseen by every bound on connections. So the socket is
-accepted here, counted, and refused before a byte is read where there are too many.
+says nothing would take the descriptors that others need, unseen by every bound on connections. So the socket is
+accepted here and counted, and where there are too many the handshake that is under way for longest is dropped. To
+refuse the new one instead was rejected: whoever says nothing, fifty times a second, would keep all others out.
 
 It has of `asyncio.Server` what its users need: `sockets` and `close`.
 """
@@ -14,6 +15,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -44,9 +46,10 @@ class TlsListener:
         self._tls = tls
         self._within_s = within_s
         self._most = most
-        self._shaking: set[asyncio.Task[None]] = set()
-        self.refused = 0
-        """Connections for which there was no room."""
+        self._shaking: dict[asyncio.Task[None], socket.socket] = {}
+        """Under way for longest first."""
+        self.dropped = 0
+        """Handshakes that had to make room."""
         self._accepting = [asyncio.create_task(self._accept(each), name="tls-accept") for each in sockets]
 
     @property
@@ -73,13 +76,23 @@ class TlsListener:
                 await asyncio.sleep(NO_ROOM_PAUSE_S)
                 continue
             if len(self._shaking) >= self._most:
-                self.refused += 1
-                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                accepted.close()
-                continue
+                self._drop_longest()
             task = asyncio.create_task(self._shake(accepted), name="tls-handshake")
-            self._shaking.add(task)
-            task.add_done_callback(self._shaking.discard)
+            self._shaking[task] = accepted
+            task.add_done_callback(partial(self._ended, accepted))
+            await asyncio.sleep(0)  # what waits to be accepted comes without a pause, however much it is
+
+    def _drop_longest(self) -> None:
+        task = next(iter(self._shaking))
+        accepted = self._shaking.pop(task)
+        if task.cancel():
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.dropped += 1
+
+    def _ended(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        self._shaking.pop(task, None)
+        if task.cancelled():  # maybe before it began
+            accepted.close()
 
     async def _shake(self, accepted: socket.socket) -> None:
         try:
@@ -90,6 +103,3 @@ class TlsListener:
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             _log.debug("no handshake", error=type(error).__name__)
             accepted.close()
-        except asyncio.CancelledError:
-            accepted.close()
-            raise
