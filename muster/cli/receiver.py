@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from muster.cli import receiver_token
+from muster.cli import receiver_audit, receiver_init, receiver_token
 from muster.cli.exits import Exit, fail
 from muster.cli.options import Output, OutputOption
 from muster.cli.receiver_asking import DataDirOption, ask, plain, settings_of
@@ -31,28 +31,19 @@ Every setting is a variable MUSTER_RECEIVER_…; the commands need the same ones
 MUSTER_RECEIVER_DATABASE_URL it keeps a private PostgreSQL in its data directory.
 """
 
-INIT_HELP = """Make the CA: a key (0600, in a directory of 0700, never in the database) and its certificate.
-
-With --roll an existing CA gets a new key: clients that trust the old one can check the new, and their certificates stay
-good until they end. Restart the receiver afterwards.
-
-\b
-Examples:
-  muster receiver init
-  muster receiver init --name 'Example Ltd telemetry'
-  muster receiver init --roll
-"""
-
 RUN_HELP = """Serve EST (/.well-known/est) and OTLP (/v1/metrics, /v1/logs) over TLS. Ctrl-C or SIGTERM ends it.
 
 It listens on loopback unless told otherwise. Its own certificate is made by its CA, for the names given with --host,
 and renewed daily; or give --tls-certificate and --tls-key of another CA.
+
+Headers for --forward are lines of `Name: value` in a file that not everybody can read. A replaced one is taken up.
 
 \b
 Examples:
   muster receiver run
   muster receiver run --listen 0.0.0.0:8646 --host telemetry.example
   muster receiver run --forward http://collector:4318 --retention-days 30
+  muster receiver run --forward https://otlp.example --forward-headers-file api-key.headers
 """
 
 SHOW_HELP = """What was received of an organisation: installations, clusters, health over time, last logs.
@@ -63,6 +54,7 @@ Without one: all organisations, and what was counted.
 Examples:
   muster receiver show
   muster receiver show acme
+  muster receiver show acme -o wide      every cluster and record, uncut
   muster receiver show acme -o json
 """
 
@@ -102,31 +94,7 @@ app.add_typer(
     receiver_token.app, name="token", help="Activation tokens.", short_help="Activation tokens: create, list, revoke."
 )
 
-
-@app.command(help=INIT_HELP, short_help="Make the CA, or roll it over.")
-def init(
-    data_dir: DataDirOption = None,
-    name: Annotated[str, typer.Option("--name", help="Of the CA, in its certificate.")] = "Muster receiver",
-    roll: Annotated[bool, typer.Option("--roll", help="A new key for the CA that is there.")] = False,
-) -> None:
-    """See `INIT_HELP`."""
-    from uplink.receiver.authority import CERTIFICATES_FILE, Authority  # noqa: PLC0415 - not for `--help`
-    from uplink.receiver.keyfile import KeyFileError  # noqa: PLC0415
-
-    directory = settings_of(data_dir=data_dir).authority_dir
-    if not 0 < len(name) <= 64:
-        fail(Exit.USAGE, "--name has to have 1 to 64 characters")
-    try:
-        if roll:
-            made = Authority.load(directory).rolled(directory, time.time())
-        else:
-            made = Authority.create(directory, name, time.time())
-    except KeyFileError as error:
-        fail(Exit.USAGE, str(error))
-    print(f"The CA is in {directory}; keep a backup of it. Clients trust {directory / CERTIFICATES_FILE}.")
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-
-    print(f"SHA-256 of its certificate: {made.issuer.fingerprint(SHA256()).hex()}")
+app.command("init", help=receiver_init.HELP, short_help="Make the CA, or roll it over.")(receiver_init.init)
 
 
 @app.command(help=RUN_HELP, short_help="Serve EST and OTLP.")
@@ -154,6 +122,10 @@ def run(
     forward: Annotated[
         str | None, typer.Option("--forward", metavar="URL", help="Send everything on to this OTLP backend.")
     ] = None,
+    forward_headers_file: Annotated[
+        Path | None,
+        typer.Option("--forward-headers-file", metavar="FILE", help="Headers for it, e.g. an API key; mode 600."),
+    ] = None,
     log_level: Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="[info]")] = None,
     log_format: Annotated[
         str | None, typer.Option("--log-format", metavar="FORMAT", help="json or console.  [json]")
@@ -170,6 +142,7 @@ def run(
         retention_days=retention_days,
         quota_mib=quota_mib,
         forward=forward,
+        forward_headers_file=forward_headers_file,
         log_level=log_level,
         log_format=log_format,
     )
@@ -199,7 +172,9 @@ def show(
     from datetime import UTC, datetime  # noqa: PLC0415 - not for `--help`
 
     from muster.cli.render import output as out  # noqa: PLC0415
-    from muster.cli.render.receiver import org_lines, orgs_table  # noqa: PLC0415
+    from muster.cli.render.received import org_lines  # noqa: PLC0415
+    from muster.cli.render.receiver import orgs_table  # noqa: PLC0415
+    from muster.cli.render.status import Screen  # noqa: PLC0415
     from uplink.receiver.view import OrgLine, OrgView, counts, show_org, show_orgs  # noqa: PLC0415
 
     async def work(store: Store) -> OrgView | tuple[list[OrgLine], dict[str, int]] | None:
@@ -222,7 +197,9 @@ def show(
     if output.is_data:
         out.data(plain(asdict(found)), output)
         return
-    out.show(org_lines(found, now), out.console())
+    console = out.console()
+    screen = Screen(console.width, colour=console.color_system is not None and not console.no_color)
+    out.show(org_lines(found, now, screen, wide=output is Output.WIDE), console)
 
 
 @app.command(help=APPROVE_HELP, short_help="Let an enrolment that waits have its certificate.")
@@ -251,11 +228,11 @@ def revoke(
     from uplink.receiver.view import show_org  # noqa: PLC0415
 
     async def work(store: Store) -> tuple[int, int | None]:
-        known = await show_org(store, what, time.time())
-        if erase and known is None:
+        if not erase:
+            return await end(store, what, time.time()), None
+        if await show_org(store, what, time.time()) is None:
             fail(Exit.USAGE, f"{what!r} is no organisation here; only an organisation can be erased")
-        ended = await end(store, what, time.time())
-        return ended, await erase_org(store, what, time.time()) if erase else None
+        return await erase_org(store, what, time.time())
 
     ended, erased = ask(work, data_dir)
     if not ended and erased is None:
@@ -278,7 +255,7 @@ def import_(
     from uplink.receiver.authority import Authority  # noqa: PLC0415 - not for `--help`
     from uplink.receiver.batches import Batches, Stored  # noqa: PLC0415
     from uplink.receiver.importing import Imported, Trusted, import_file  # noqa: PLC0415
-    from uplink.receiver.keyfile import KeyFileError  # noqa: PLC0415
+    from uplink.wire.private_file import PrivateFileError  # noqa: PLC0415
 
     if (org is None) != (key_sha256 is None):
         fail(Exit.USAGE, "--org and --key-sha256 go together")
@@ -286,7 +263,7 @@ def import_(
     settings = settings_of(data_dir=data_dir)
     try:
         bundle = Authority.load(settings.authority_dir).bundle
-    except KeyFileError as error:
+    except PrivateFileError as error:
         fail(Exit.USAGE, str(error))
 
     async def work(store: Store) -> Imported:
@@ -298,3 +275,6 @@ def import_(
     print(f"{done.organisation}: {told}.")
     if done.batches[Stored.FULL]:
         fail(Exit.UNHEALTHY, "the quota of the organisation is used up: raise it, and import again")
+
+
+app.command("audit", help=receiver_audit.HELP, short_help="Who has decided what.")(receiver_audit.audit)

@@ -52,7 +52,7 @@ def ask(work: Callable[[Store], Coroutine[Any, Any, T]], data_dir: Path | None) 
     except (StoreError, WireError) as error:
         fail(Exit.USAGE, str(error))
     except OSError as error:
-        fail(Exit.USAGE, f"{error.filename or ''}: {error.strerror or error}")
+        fail(Exit.USAGE, f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 def plain(value: Any) -> Any:

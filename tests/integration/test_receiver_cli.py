@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
 import stat
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from muster.cli.app import app
 from tests.support.logs import logging_restored
 from tests.support.postgres import private_directory
 from tests.support.receiving import basic, logs, make_csr, metrics, new_key
+from uplink.receiver.audit import By
 from uplink.wire import est, export
 from uplink.wire.identity import organisation_of
 from uplink.wire.otlp import CONTENT_TYPE, Signal, pack
@@ -127,6 +130,7 @@ def test_from_nothing_to_a_batch_that_support_can_see(data_dir: Path) -> None:
         raw = logs("no answer").SerializeToString()
         assert running.ask(context, "POST", Signal.LOGS.path, pack(raw), **sent) == (200, b"")
 
+        line.good("init", "--roll")  # is taken up while the following goes on
         shown = line.good("show", "acme")
         for words in (str(installation), "uid-1", "Unreachable", "driver=gardener", "cluster.unreachable", "no answer"):
             assert words in shown
@@ -136,6 +140,11 @@ def test_from_nothing_to_a_batch_that_support_can_see(data_dir: Path) -> None:
         (listed,) = json.loads(line.good("token", "list", "-o", "json"))["tokens"]
         assert listed["state"] == "used"
         assert token not in line.good("token", "list")
+        deadline = time.monotonic() + 15
+        while len(est.decode_certificates(running.ask(context, "GET", est.CACERTS)[1])) < 4:
+            assert time.monotonic() < deadline, "the new generation is not taken up"
+            time.sleep(0.2)
+        assert running.ask(context, "POST", Signal.LOGS.path, pack(b""), **sent) == (200, b"")
         assert "1 certificate revoked" in line.good("revoke", "acme", "--erase")
         with pytest.raises(urllib.error.HTTPError, match="403"):
             running.ask(context, "POST", Signal.METRICS.path, pack(b""), **sent)
@@ -144,6 +153,17 @@ def test_from_nothing_to_a_batch_that_support_can_see(data_dir: Path) -> None:
         log = running.end()
     assert token not in log
     assert "PRIVATE KEY" not in log
+    lines = json.loads(line.good("audit", "-o", "json"))["lines"]
+    assert [each["action"] for each in reversed(lines)] == [
+        "ca.create",
+        "token.create",
+        "certificate.issue",
+        "ca.roll",
+        "organisation.erase",
+        "installation.forget",
+    ]
+    assert {each["who"] for each in lines if each["door"] == "command"} == {By.command().who}
+    assert token not in str(lines)
 
 
 def test_tokens_wait_are_approved_saved_and_revoked(line: Line, data_dir: Path) -> None:
@@ -160,6 +180,23 @@ def test_tokens_wait_are_approved_saved_and_revoked(line: Line, data_dir: Path) 
     assert line("token", "revoke", str(uuid4())).exit_code == 2
 
 
+def test_the_audit_log_is_shown_for_people_and_programs_and_for_one_organisation(line: Line) -> None:
+    assert "Nobody" in line.good("audit")
+    for organisation in ("acme", "umbrella"):
+        line.good("token", "create", organisation, "--expires", "2h")
+    line.good("init")
+    shown, wide = line.good("audit"), line.good("audit", "-o", "wide")
+    assert re.findall(r"\b(?:ca|token)\.\w+", shown) == ["ca.create", "token.create", "token.create"]
+    assert "lifetime_s=7200" in shown
+    assert By.command().source in wide
+    assert By.command().source not in shown
+    assert "umbrella" not in line.good("audit", "acme", "-o", "yaml")
+    (newest,) = json.loads(line.good("audit", "-n", "1", "-o", "json"))["lines"]
+    assert newest["about"]["name"] == "Muster receiver"
+    assert line("init").exit_code == 2
+    assert len(line.good("audit").splitlines()) == 4, "what was refused to an operator changed nothing"
+
+
 NONSENSE = (
     (["token", "create", "Not An Id"], "an organisation's id"),
     (["token", "create", "acme", "--expires", "31d"], "30 days"),
@@ -172,6 +209,9 @@ NONSENSE = (
     (["run", "--listen", "example:1"], "LISTEN"),
     (["run", "--lifetime-days", "31"], "LIFETIME_DAYS"),
     (["run", "--tls-key", "/nowhere"], "go together"),
+    (["run", "--forward-headers-file", "/nowhere"], "FORWARD_HEADERS_FILE needs"),
+    (["init", "--roll"], "muster receiver init"),
+    (["audit", "-n", "0"], "--limit"),
 )
 
 

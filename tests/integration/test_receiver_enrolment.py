@@ -15,12 +15,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from structlog.testing import capture_logs
 
 from tests.support.receiving import Desk, Identity, basic, make_csr, new_key, receiving
+from uplink.client.issued import learn
+from uplink.receiver.audit import By
 from uplink.receiver.enrolment import MAX_CERTIFICATES
+from uplink.receiver.founding import roll_over
 from uplink.receiver.revoking import revoke
 from uplink.wire import est, names
 from uplink.wire.identity import installation_of, organisation_of
+from uplink.wire.otlp import CONTENT_TYPE
 
 
 @pytest.fixture
@@ -258,20 +263,36 @@ async def test_enrolments_of_one_address_are_bounded(desk: Desk) -> None:
     assert re.fullmatch(r"\d+", again)
 
 
-async def test_after_a_roll_over_old_clients_still_get_in_and_can_check_the_new_ca(
-    receiver_url: str, tmp_path: Path
-) -> None:
-    directory = tmp_path / "receiver"
-    async with receiving(receiver_url, directory) as before:
-        identity = await before.enrol()
-        rolled = before.authority.rolled(directory / "authority", before.clock.now())
-        assert len(rolled.bundle) == 4
-    async with receiving(receiver_url, directory) as after:
-        assert after.authority.issuer == rolled.issuer
-        after.authority = before.authority  # trust only what the client knew
-        answer = await after.ask("GET", est.CACERTS, identity)
-        assert est.decode_certificates(answer.body) != list(before.authority.bundle)
-        assert (await after.send(identity, b"")).status == 200
+async def test_a_roll_over_is_taken_up_and_old_clients_go_on_and_learn_the_new_root(desk: Desk, tmp_path: Path) -> None:
+    """`desk.authority` stays the old one, and with it all that its clients believe."""
+    identity, directory = await desk.enrol(), tmp_path / "receiver/authority"
+    async with desk.session(identity) as standing:
+        assert (await standing.get("/healthz")).status == 200
+        rolled = await roll_over(desk.store, directory, desk.clock.now(), By.command())
+        await desk.receiver.generations.look()
+        assert (await standing.post("/v1/logs", data=b"", headers={"Content-Type": CONTENT_TYPE})).status == 200
+    assert (await desk.send(identity, b"")).status == 200, "a new handshake, with the old certificate and the old root"
+    told = est.decode_certificates((await desk.ask("GET", est.CACERTS, identity)).body)
+    assert learn([desk.authority.issuer], told, desk.clock.now()) == (rolled.issuer,)
+    renewed = await desk.post_csr(est.REENROLL, _renewal(identity, key := new_key()), identity)
+    (leaf,) = est.decode_certificates(renewed.body)
+    leaf.verify_directly_issued_by(rolled.issuer)
+    assert (await desk.send(Identity("acme", identity.installation, key, leaf), b"")).status == 200
+    desk.authority = rolled
+    assert (await desk.send(await desk.enrol(), b"")).status == 200, "who comes now needs the new root only"
+    await desk.receiver.generations.look()
+    assert desk.receiver.generations.now.issuer == rolled.issuer
+
+
+async def test_a_ca_that_cant_be_read_leaves_the_one_before_in_place(desk: Desk, tmp_path: Path) -> None:
+    key = tmp_path / "receiver/authority/ca.key"
+    key.chmod(0o644)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await desk.receiver.generations.look()
+    assert len(logs) == 1
+    assert "0644" in logs[0]["error"]
+    assert (await desk.send(await desk.enrol(), b"")).status == 200
 
 
 @pytest.mark.parametrize("why", ["revoked", "forgotten"])

@@ -13,10 +13,12 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from structlog.testing import capture_logs
 
 from tests.support.receiving import Desk, Identity, logs, receiving
 from uplink.receiver.batches import Batches
 from uplink.receiver.forward import DEAD_LETTERS, FORWARDED, POISON, Forwarder
+from uplink.receiver.headers import HeadersError, HeadersFile
 from uplink.receiver.view import counts
 from uplink.wire import names
 from uplink.wire.otlp import CONTENT_TYPE, Signal
@@ -30,10 +32,14 @@ class Backend:
     def __init__(self) -> None:
         self.took: list[tuple[str, bytes]] = []
         self.moods: list[Mood] = []
+        self.key = ""
+        """Without it nothing is taken."""
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.Response:
         body = await request.read()
+        if self.key and request.headers.get("X-Api-Key") != self.key:
+            return web.Response(status=401, text="no")
         if self.moods:
             return self.moods.pop(0)()
         self.took.append((request.path, body))
@@ -85,6 +91,14 @@ async def counted(desk: Desk, name: str, wanted: int) -> None:
     async with asyncio.timeout(8):
         while (await counts(desk.store)).get(name, 0) != wanted:  # noqa: ASYNC110 - the database tells nobody
             await asyncio.sleep(0.02)
+
+
+def put(file: Path, text: str) -> None:
+    """All of it at once."""
+    beside = file.with_suffix(".new")
+    beside.write_text(text)
+    beside.chmod(0o600)
+    beside.replace(file)
 
 
 def bodies(backend: Backend) -> list[str]:
@@ -175,6 +189,54 @@ async def test_the_queue_is_bounded_and_its_oldest_are_counted_as_dead(
             await counted(desk, FORWARDED, 2)
         assert bodies(backend) == ["4", "5"]
         assert (await counts(desk.store))[DEAD_LETTERS] == 3
+
+
+async def test_a_backend_that_wants_a_key_has_it_from_a_file_also_when_it_is_replaced(
+    receiver_url: str, tmp_path: Path, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend.key = "canary-1"
+    file = tmp_path / "headers"
+    put(file, "X-Api-Key: canary-1\n")
+    async with receiving(receiver_url, tmp_path / "r") as desk:
+        identity = await desk.enrol()
+        batches = Batches(desk.store, forwards=True)
+        with capture_logs() as logged:
+            forwarder = Forwarder(desk.store, batches, backend.url, desk.clock, HeadersFile(file), first_pause_s=0.02)
+            async with sending(forwarder):
+                await take(desk, batches, identity, "1")
+                await counted(desk, FORWARDED, 1)
+                backend.key = "canary-2"
+                put(file, "no header, canary-2")
+                await take(desk, batches, identity, "2")
+                await asyncio.sleep(0.1)
+                put(file, "X-Api-Key: canary-2\n")
+                await counted(desk, FORWARDED, 2)
+        assert bodies(backend) == ["1", "2"]
+    assert "canary" not in f"{logged}{caplog.text}"
+    told = [each["event"] for each in logged]
+    assert told.count("headers for the backend can't be read: those before stay") == 1
+    assert {"x-api-key": "***"} in [each.get("headers") for each in logged]
+
+
+async def test_an_empty_file_of_headers_and_none_are_the_same_and_a_bad_one_stops_the_start(
+    receiver_url: str, tmp_path: Path, backend: Backend
+) -> None:
+    file = tmp_path / "headers"
+    put(file, "")
+    async with forwarding(receiver_url, tmp_path / "r", backend.url, forward_headers_file=file) as desk:
+        await send(desk, await desk.enrol(), "1")
+        await counted(desk, FORWARDED, 1)
+    file.chmod(0o644)
+    with pytest.raises(HeadersError, match="0644"):
+        async with forwarding(receiver_url, tmp_path / "r", backend.url, forward_headers_file=file):
+            pass
+
+
+@pytest.mark.parametrize("url", ["http://user:secret@c", "http://user@c"])
+def test_a_backends_url_has_no_password(url: str) -> None:
+    with pytest.raises(ValueError, match="as a header") as caught:
+        Forwarder(None, None, url, None)  # type: ignore[arg-type] # refused before it looks at them
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("endpoint", ["collector:4318", "ftp://collector", "http://", "http://c/?token=x"])

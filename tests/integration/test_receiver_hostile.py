@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from tests.support.receiving import Desk, Identity, logs, metrics, new_key, receiving
 from uplink.receiver.authority import Authority
-from uplink.receiver.connections import Connections
+from uplink.receiver.connections import bounded
 from uplink.receiver.revoking import revoke
 from uplink.wire import est, names
 from uplink.wire.bounds import MAX_RAW_BYTES
@@ -31,7 +31,7 @@ HEAD_S = 0.4
 
 @pytest.fixture
 async def desk(receiver_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
-    connections = Connections(head_s=HEAD_S, idle_s=1.0, most=20)
+    connections = bounded(head_s=HEAD_S, idle_s=1.0, most=20)
     async with receiving(receiver_url, tmp_path / "receiver", connections=connections) as desk:
         yield desk
 
@@ -265,6 +265,20 @@ async def test_many_idle_connections_dont_keep_an_honest_one_out(desk: Desk) -> 
     assert (await desk.send(identity, b"")).status == 200
     for writer in writers:
         writer.close()
+
+
+async def test_who_says_nothing_in_a_handshake_is_dropped_for_others_and_in_time(desk: Desk) -> None:
+    opened = [await asyncio.open_connection("127.0.0.1", desk.port) for _ in range(30)]  # 10 handshakes at once
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    ended_s: list[float] = []
+    for reader, writer in opened:
+        with suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        ended_s.append(loop.time() - began)
+        writer.close()
+    assert ended_s[19] < HEAD_S / 2, "the first twenty made room"
+    assert HEAD_S * 0.8 < ended_s[20] < HEAD_S + 1
 
 
 async def test_what_is_no_http_gets_a_short_answer_that_repeats_nothing(desk: Desk) -> None:

@@ -28,13 +28,13 @@ from tests.support.postgres import PostgresServer
 from uplink.receiver.activations import Activations
 from uplink.receiver.app import Receiver
 from uplink.receiver.authority import Authority
-from uplink.receiver.connections import Connections
 from uplink.receiver.settings import load_settings
 from uplink.receiver.storing import Store
 from uplink.wire import est, names
 from uplink.wire.identity import urn
 from uplink.wire.otlp import CONTENT_TYPE, Signal, pack
 from validator.clock import FakeClock
+from validator.net.connections import Connections
 
 Key = Any
 """A private key: P-256, or what a hostile client has in its place."""
@@ -185,6 +185,10 @@ async def receiver_url(receiver_database: str) -> str:
     """URL of an empty database with the receiver's schema."""
     store = await Store.open(receiver_database)
     await store.db.execute("".join(f"DELETE FROM receiver_{table};" for table in _TABLES))
+    await store.db.execute(
+        "ALTER TABLE receiver_audit DISABLE TRIGGER USER; TRUNCATE receiver_audit;"
+        "ALTER TABLE receiver_audit ENABLE TRIGGER USER"
+    )
     await store.close()
     return receiver_database
 

@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
+from uplink.receiver.audit import Action, By, note
 from uplink.receiver.storing import Store
 from uplink.wire.identity import organisation_id
 
@@ -57,8 +58,10 @@ class Activation:
 class Activations:
     """All of them. Every method raises `StoreError`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, by: By | None = None) -> None:
+        """`by`: who acts; else the user of this process."""
         self._store = store
+        self._by = by or By.command()
 
     async def create(
         self,
@@ -103,6 +106,18 @@ class Activations:
                 needs_approval,
                 installation,
             )
+            await note(
+                self._store,
+                tx,
+                self._by,
+                Action.CREATE_TOKEN,
+                now,
+                organisation,
+                installation,
+                token=str(made.id),
+                lifetime_s=lifetime_s,
+                needs_approval=needs_approval,
+            )
         return made, secret
 
     async def list(self, organisation: str | None = None) -> list[Activation]:
@@ -112,11 +127,21 @@ class Activations:
 
     async def approve(self, activation: UUID, now: float) -> bool:
         """Let the CSR that waits have its certificate, the next time it asks. False if nothing waits under this id."""
-        return await self._store.db.fetchrow(self._store.sql["approve_activation"], activation, now) is not None
+        return await self._decide("approve_activation", Action.APPROVE, activation, now)
 
     async def revoke(self, activation: UUID, now: float) -> bool:
         """It works no more, and what waits gets nothing; False if there is none. Certificates are not its matter."""
-        return await self._store.db.fetchval(self._store.sql["revoke_activation"], activation, now) is not None
+        return await self._decide("revoke_activation", Action.REVOKE_TOKEN, activation, now)
+
+    async def _decide(self, name: str, action: Action, activation: UUID, now: float) -> bool:
+        async with self._store.db.transaction() as tx:
+            row = await tx.fetchrow(self._store.sql[name], activation, now)
+            if row is None:
+                return False
+            await note(
+                self._store, tx, self._by, action, now, row["org_id"], row["installation_id"], token=str(activation)
+            )
+        return True
 
 
 def is_token(text: str) -> bool:

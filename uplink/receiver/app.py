@@ -16,18 +16,21 @@ from store.errors import StoreUnavailable
 from store.running import running_url
 from uplink.receiver.authority import Authority
 from uplink.receiver.batches import Batches
-from uplink.receiver.connections import Connections
 from uplink.receiver.enrolment import Enrolments
 from uplink.receiver.est import EstDoor
 from uplink.receiver.forward import Forwarder
 from uplink.receiver.front import Front
+from uplink.receiver.generations import Generations
+from uplink.receiver.headers import HeadersFile
 from uplink.receiver.ingest import OtlpDoor
 from uplink.receiver.peers import Peers
+from uplink.receiver.refusals import Refusals
 from uplink.receiver.retention import Retention
 from uplink.receiver.server import ReceiverServer
 from uplink.receiver.settings import ReceiverSettings
 from uplink.receiver.storing import Store
 from validator.clock import Clock, HubClock
+from validator.net.connections import Connections
 
 _log = structlog.get_logger(__name__)
 
@@ -44,22 +47,32 @@ class Receiver:
         clock: Clock | None = None,
         connections: Connections | None = None,
     ) -> None:
-        """Raises `FrontError`, and `ValueError` for a backend that is no URL."""
+        """Raises `FrontError`, `HeadersError`, and `ValueError` for a backend that is no URL."""
         clock = clock or HubClock()
         peers = Peers(store)
         self._batches = Batches(store, quota_bytes=settings.quota_mib * 1024**2, forwards=settings.forward is not None)
-        enrolments = Enrolments(
-            store, authority, lifetime_days=settings.lifetime_days, ask_again_s=settings.ask_again_s
-        )
+        refusals = Refusals(store)
         self.front = Front(authority, settings.hosts, clock, settings.tls_files)
+        self.generations = Generations(authority, settings.authority_dir, self.front.follow)
+        enrolments = Enrolments(
+            store,
+            self.generations,
+            refusals,
+            lifetime_days=settings.lifetime_days,
+            ask_again_s=settings.ask_again_s,
+        )
         self.otlp = OtlpDoor(self._batches, peers, clock)
         routes = [
-            *EstDoor(enrolments, peers, authority.bundle, clock).routes(),
+            *EstDoor(enrolments, peers, refusals, self.generations, clock).routes(),
             *self.otlp.routes(),
         ]
         self.server = ReceiverServer(routes, self.front, *settings.address, connections)
         self.retention = Retention(store, clock, settings.retention_days)
-        self._forwarder = None if settings.forward is None else Forwarder(store, self._batches, settings.forward, clock)
+        self._forwarder: Forwarder | None = None
+        if settings.forward is not None:
+            file = settings.forward_headers_file
+            headers = None if file is None else HeadersFile(file)
+            self._forwarder = Forwarder(store, self._batches, settings.forward, clock, headers)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -69,6 +82,7 @@ class Receiver:
             async with asyncio.TaskGroup() as tasks:
                 kept = [
                     tasks.create_task(self.front.run(), name="receiver-certificate"),
+                    tasks.create_task(self.generations.run(), name="receiver-generations"),
                     tasks.create_task(self.retention.run(), name="receiver-retention"),
                 ]
                 if self._forwarder is not None:

@@ -28,13 +28,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from uplink.receiver.keyfile import KeyFileError, read_private, write_private
 from uplink.wire.bounds import MAX_LIFETIME_DAYS
 from uplink.wire.identity import urn
+from uplink.wire.private_file import read_private, refused, write_private
 
 KEY_FILE = "ca.key"
 CERTIFICATES_FILE = "ca.crt"
 """PEM. What clients are given as their trust anchors; after a roll-over four certificates."""
+
+MAX_FILE_BYTES = 256 * 1024
 
 ROOT_DAYS = 3650
 SERVER_DAYS = 30
@@ -55,27 +57,25 @@ class Authority:
 
     @classmethod
     def load(cls, directory: Path) -> Authority:
-        """From its files. Raises `KeyFileError`."""
-        secret, public = read_private(directory / KEY_FILE), read_private(directory / CERTIFICATES_FILE)
+        """From its files. Raises `PrivateFileError`."""
+        secret, public = _read(directory / KEY_FILE), _read(directory / CERTIFICATES_FILE)
         try:
             key = load_pem_private_key(secret, None)
             found = x509.load_pem_x509_certificates(public)
         except (ValueError, TypeError) as error:
-            raise KeyFileError(0, f"{directory}: no key and certificates in PEM. Restore both from a backup") from error
+            raise refused(directory, "has no key and certificates in PEM", "Restore both from a backup") from error
         ours = [each for each in found if each.public_key() == key.public_key() and _self_signed(each)]
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not ours:
-            raise KeyFileError(
-                0, f"{directory}: key and certificates don't belong together. Restore both from a backup"
+            raise refused(
+                directory, "has a key and certificates that don't belong together", "Restore both from a backup"
             )
         return cls(key, ours[0], (ours[0], *(each for each in found if each != ours[0])))
 
     @classmethod
     def create(cls, directory: Path, name: str, now: float) -> Authority:
-        """A new one, in files. Raises `KeyFileError`, also where there is one already."""
-        if (directory / KEY_FILE).exists():
-            raise KeyFileError(0, f"{directory} has a CA already. Another would make every client a stranger")
+        """A new one, in files. Raises `PrivateFileError`, also where there is one already."""
         made = cls.new(name, now)
-        made.save(directory)
+        made.save(directory, first=True)
         return made
 
     @classmethod
@@ -86,8 +86,8 @@ class Authority:
         root = _ca(subject, key, subject, key, now)
         return cls(key, root, (root,))
 
-    def rolled(self, directory: Path, now: float) -> Authority:
-        """A new key under the same name (RFC 4210 section 4.4, RFC 7030 section 4.1.3). Raises `KeyFileError`.
+    def rolled(self, now: float) -> Authority:
+        """A new key under the same name, in memory only (RFC 4210 section 4.4, RFC 7030 section 4.1.3).
 
         The bundle has the new root, the new signed by the old, the old signed by the new, and the old: a client that
         trusts only the old can check the new, and certificates of the old stay good until they end.
@@ -96,9 +96,7 @@ class Authority:
         root = _ca(subject, key, subject, key, now)
         new_with_old = _ca(subject, key, subject, self.key, now)
         old_with_new = _ca(subject, self.key, subject, key, now)
-        made = Authority(key, root, (root, new_with_old, old_with_new, self.issuer))
-        made.save(directory)
-        return made
+        return Authority(key, root, (root, new_with_old, old_with_new, self.issuer))
 
     def sign_client(
         self, public_key: PublicKey, organisation: str, installation: UUID, now: float, lifetime_days: int
@@ -157,10 +155,27 @@ class Authority:
             .sign(self.key, SHA256())
         )
 
-    def save(self, directory: Path) -> None:
-        """Certificates first: between the two the old key still finds its own among them. Raises `KeyFileError`."""
+    @property
+    def fingerprint(self) -> str:
+        """Of its certificate: SHA-256, in hex."""
+        return self.issuer.fingerprint(SHA256()).hex()
+
+    def save(self, directory: Path, *, first: bool = False) -> None:
+        """Certificates first: between the two the old key still finds its own among them.
+
+        Raises `PrivateFileError`; where it is to be the `first`, also if there is one.
+        """
+        if first and (directory / KEY_FILE).exists():
+            raise refused(directory, "has a CA already", "Another would make every client a stranger; see --roll")
         write_private(directory / CERTIFICATES_FILE, b"".join(each.public_bytes(Encoding.PEM) for each in self.bundle))
         write_private(directory / KEY_FILE, self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def _read(path: Path) -> bytes:
+    content = read_private(path, MAX_FILE_BYTES)
+    if content is None:
+        raise refused(path, "is not there", "Make it with `muster receiver init`")
+    return content
 
 
 def _ca(

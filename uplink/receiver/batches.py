@@ -8,6 +8,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from store.pool import Session
+from uplink.receiver.audit import Action, By, note
 from uplink.receiver.facts import Facts, read_facts, stamp
 from uplink.receiver.storing import Store
 from uplink.wire.otlp import Signal, pack, parse
@@ -115,12 +116,16 @@ class Batches:
         if facts.logs:
             await tx.execute(sql["save_logs"], installation, organisation, facts.logs, now)
 
-    async def forget(self, installation: UUID, now: float, why: str) -> int:
+    async def forget(self, installation: UUID, now: float, why: str, by: By) -> int:
         """All that was received of it goes, and its certificates end; gives how many batches. Raises `StoreError`."""
         sql = self._store.sql
         async with self._store.db.transaction() as tx:
-            await tx.execute(sql["lock_installation"], installation)  # no certificate is added meanwhile
+            organisation = await tx.fetchval(
+                sql["lock_installation"], installation
+            )  # no certificate is added meanwhile
             await tx.execute(sql["revoke_installation"], installation, now, why)  # waits for batches under way
             for name in ("forget_clusters", "forget_health", "forget_logs"):
                 await tx.execute(sql[name], installation)
-            return int(await tx.fetchval(sql["forget_batches"], installation))
+            batches = int(await tx.fetchval(sql["forget_batches"], installation))
+            await note(self._store, tx, by, Action.FORGET, now, organisation, installation, batches=batches)
+            return batches

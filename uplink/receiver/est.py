@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
 from cryptography import x509
 
 from store.errors import StoreError
+from uplink.receiver.audit import STRANGER, Action
 from uplink.receiver.enrolment import Enrolments, Refused, Waiting
+from uplink.receiver.generations import Generations
 from uplink.receiver.limits import Buckets
-from uplink.receiver.peers import NotKnown, Peers
+from uplink.receiver.peers import NO_CERTIFICATE, NotKnown, Peers
 from uplink.receiver.reading import BodyTooLarge, BodyTooSlow, read_body
+from uplink.receiver.refusals import Refusals, Seen
 from uplink.wire import est
 from uplink.wire.bounds import MAX_CSR_BYTES
 from uplink.wire.errors import WireError
@@ -44,11 +47,19 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 class EstDoor:
     """The four resources."""
 
-    def __init__(self, enrolments: Enrolments, peers: Peers, bundle: Sequence[x509.Certificate], clock: Clock) -> None:
+    def __init__(
+        self,
+        enrolments: Enrolments,
+        peers: Peers,
+        refusals: Refusals,
+        generations: Generations,
+        clock: Clock,
+    ) -> None:
         self._enrolments = enrolments
+        self._refusals = refusals
         self._peers = peers
         self._clock = clock
-        self._cacerts = est.encode_certificates(bundle)
+        self._generations = generations
         self._buckets = Buckets(BURST, EVERY_S)
 
     def routes(self) -> list[web.RouteDef]:
@@ -61,14 +72,15 @@ class EstDoor:
         ]
 
     async def _get_cacerts(self, _: web.Request) -> web.Response:
-        return _base64(self._cacerts, est.CERTIFICATES_TYPE)
+        return _base64(est.encode_certificates(self._generations.now.bundle), est.CERTIFICATES_TYPE)
 
     async def _get_csrattrs(self, _: web.Request) -> web.Response:
         return _base64(est.WANTED, est.CSRATTRS_TYPE)
 
     async def _enrol(self, request: web.Request) -> web.Response:
         organisation, token = _basic(request)
-        found = await self._enrolments.enrol(organisation, token, await self._csr(request), self._clock.now())
+        csr = await self._csr(request)
+        found = await self._enrolments.enrol(organisation, token, csr, self._clock.now(), request.remote or "")
         if isinstance(found, Waiting):
             text = "The operator of the receiver has to approve this. Repeat the same request.\n"
             headers = {"Retry-After": retry_after_header(found.retry_after_s)}
@@ -76,8 +88,17 @@ class EstDoor:
         return _base64(est.encode_certificates([found]), est.CERTS_ONLY_TYPE)
 
     async def _renew(self, request: web.Request) -> web.Response:
-        peer = await self._peers.of(request, self._clock.now())
-        made = await self._enrolments.renew(peer, await self._csr(request), self._clock.now())
+        source = request.remote or ""
+        try:
+            peer = await self._peers.of(request, self._clock.now())
+        except NotKnown as error:
+            if error.why != NO_CERTIFICATE:
+                who = STRANGER if error.installation is None else str(error.installation)
+                seen = Seen(source, who, error.organisation, error.installation)
+                about = {"status": error.status, "why": str(error), "certificate": error.why}
+                await self._refusals.note(Action.REFUSE_RENEWAL, seen, self._clock.now(), **about)
+            raise
+        made = await self._enrolments.renew(peer, await self._csr(request), self._clock.now(), source)
         return _base64(est.encode_certificates([made]), est.CERTS_ONLY_TYPE)
 
     async def _csr(self, request: web.Request) -> x509.CertificateSigningRequest:

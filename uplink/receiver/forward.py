@@ -8,6 +8,7 @@ request is in flight, as on the way here; what an answer means is the same table
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -17,12 +18,14 @@ from yarl import URL
 
 from store.errors import StoreError
 from uplink.receiver.batches import DEAD, Batches
+from uplink.receiver.headers import Headers, HeadersError, HeadersFile
 from uplink.receiver.storing import Store
 from uplink.wire.bounds import MAX_ANSWER_BYTES
 from uplink.wire.otlp import CONTENT_TYPE, ENCODING, Signal
 from uplink.wire.retry import retry_after_s
 from uplink.wire.verdicts import Act, verdict
 from validator.clock import Clock
+from validator.file_thread import FileThread
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +40,9 @@ IDLE_S = 5.0
 
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 300.0
+
+READ_S = 5.0
+"""For the file of headers."""
 
 POISON = 8
 """Failures of one batch, not counting a backend that is away, before it is a dead letter."""
@@ -55,7 +61,10 @@ class _Answer:
 
 
 class Forwarder:
-    """`endpoint` is the backend's base URL. Raises `ValueError` if it is none."""
+    """`endpoint` is the backend's base URL, `headers` what it wants besides.
+
+    Raises `ValueError` if it is none, or has a password in it, and `HeadersError`.
+    """
 
     def __init__(
         self,
@@ -63,6 +72,7 @@ class Forwarder:
         batches: Batches,
         endpoint: str,
         clock: Clock,
+        headers: HeadersFile | None = None,
         *,
         max_waiting: int = MAX_WAITING,
         first_pause_s: float = FIRST_PAUSE_S,
@@ -70,7 +80,13 @@ class Forwarder:
         base = URL(endpoint)
         if base.scheme not in {"http", "https"} or not base.host or base.query_string or base.fragment:
             raise ValueError("the backend has to be a base URL, such as http://collector:4318")
+        if base.raw_user is not None or base.raw_password is not None:
+            raise ValueError("the backend's URL has a user or password in it: give it as a header, in a file")
         self._base = base
+        self._file = headers
+        self._files = FileThread("receiver-headers")
+        self._complaint = ""
+        self._headers = Headers() if headers is None else headers.read()
         self._store = store
         self._batches = batches
         self._clock = clock
@@ -81,6 +97,9 @@ class Forwarder:
         """Send for ever. The backend being away, or the database, is waited for."""
         pause_s, failures, away = self._first_pause_s, 0, False
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        _log.info("forwarding begins", backend=str(self._base.origin()), headers=self._headers.masked)
+        if self._headers.values and self._base.scheme == "http" and not _is_this_host(self._base):
+            _log.warning("headers for the backend travel unencrypted: use https", backend=str(self._base.origin()))
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
             while True:
                 try:
@@ -102,6 +121,24 @@ class Forwarder:
                 failures += answer.spoke and answer.act is Act.FAILED
                 await asyncio.sleep(pause_s if answer.wait_s is None else answer.wait_s)
                 pause_s = min(pause_s * 2, MAX_PAUSE_S)
+                await self._read_headers()
+
+    async def _read_headers(self) -> None:
+        """Once more: its key may have been replaced. What can't be read leaves what was read before."""
+        if self._file is None:
+            return
+        try:
+            found = await self._files.run(self._file.read, READ_S)
+        except (HeadersError, TimeoutError) as error:
+            complaint = str(error) or f"{self._file.path} could not be read in {READ_S:g} s"
+            if complaint != self._complaint:
+                _log.warning("headers for the backend can't be read: those before stay", error=complaint)
+            self._complaint = complaint
+            return
+        self._complaint = ""
+        if found != self._headers:
+            self._headers = found
+            _log.info("headers for the backend have changed", headers=found.masked)
 
     async def _nothing_left(self) -> None:
         self._batches.arrived.clear()
@@ -132,7 +169,7 @@ class Forwarder:
         return answer
 
     async def _post(self, session: aiohttp.ClientSession, signal: Signal, body: bytes) -> _Answer:
-        headers = {"Content-Type": CONTENT_TYPE, "Content-Encoding": ENCODING}
+        headers = {**self._headers.values, "Content-Type": CONTENT_TYPE, "Content-Encoding": ENCODING}
         url = self._base / signal.path.lstrip("/")
         try:
             async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
@@ -142,3 +179,10 @@ class Forwarder:
                 return _Answer(act, retry_after_s(asked, self._clock.now()) if asked else None, spoke=True)
         except (aiohttp.ClientError, OSError, ValueError):  # TimeoutError is an OSError
             return _Answer(Act.WAIT, None, spoke=False)
+
+
+def _is_this_host(url: URL) -> bool:
+    try:
+        return url.host == "localhost" or ipaddress.ip_address(url.host or "").is_loopback
+    except ValueError:
+        return False

@@ -39,7 +39,6 @@ class Front:
         self, authority: Authority, hosts: Sequence[str], clock: Clock, files: tuple[Path, Path] | None = None
     ) -> None:
         """Raises `FrontError`."""
-        self._authority = authority
         self._hosts = tuple(hosts)
         self._clock = clock
         self._files = files
@@ -49,8 +48,7 @@ class Front:
         self.context.num_tickets = 0
         self.context.verify_mode = ssl.CERT_OPTIONAL
         self.context.set_alpn_protocols(["http/1.1"])
-        bundle = [each.public_bytes(Encoding.PEM).decode() for each in authority.bundle]
-        self.context.load_verify_locations(cadata="".join(bundle))
+        self._believe(authority)
         self.renew()
 
     async def run(self) -> NoReturn:
@@ -61,6 +59,20 @@ class Front:
                 self.renew()
             except FrontError as error:
                 _log.error("TLS certificate not renewed: the one before stays", error=str(error))
+
+    def follow(self, authority: Authority) -> None:
+        """Another generation: its clients pass too, and it signs our own certificate, where we make one.
+
+        What passed before still does, and does no harm: a certificate has to be in the books.
+        """
+        self._believe(authority)
+        if self._files is None:
+            self.renew()
+
+    def _believe(self, authority: Authority) -> None:
+        self._authority = authority
+        bundle = [each.public_bytes(Encoding.PEM).decode() for each in authority.bundle]
+        self.context.load_verify_locations(cadata="".join(bundle))
 
     def renew(self) -> None:
         """Take a new certificate into use. Raises `FrontError`."""

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from uplink.receiver.audit import Action, By, note
 from uplink.receiver.batches import Batches, Stored
 from uplink.receiver.storing import Store
 from uplink.wire.errors import WireError
@@ -47,10 +48,12 @@ async def import_file(
     path: Path,
     now: float,
     trusted: Trusted | None = None,
+    by: By | None = None,
 ) -> Imported:
     """Take all batches of a file; what is there already is only counted. Raises `WireError`, `OSError`, `StoreError`.
 
-    Nothing is taken of a file whose signature or signer is wrong. What an error stops can be imported again.
+    Nothing is taken of a file whose signature or signer is wrong. What an error stops can be imported again. `by`: who
+    imports; else the user of this process.
     """
     with path.open("rb") as file:
         export = read_export(file)
@@ -63,6 +66,18 @@ async def import_file(
             await tx.execute(store.sql["make_installation"], installation, organisation, now)
             if await tx.fetchval(store.sql["lock_installation"], installation) != organisation:
                 raise WireError("the manifest's installation is another organisation's")
+            await note(
+                store,
+                tx,
+                by or By.command(),
+                Action.IMPORT,
+                now,
+                organisation,
+                installation,
+                batches=len(export.batches),
+                key_sha256=export.fingerprint,
+                known_by="certificate" if trusted is None else "fingerprint",
+            )
         file.seek(0)
         became: Counter[Stored] = Counter()
         for batch in read_batches(file, export):

@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from store.errors import StoreError
+from uplink.receiver.audit import By, Door
 from uplink.receiver.batches import Batches, Stored
 from uplink.receiver.limits import Buckets, Busy
 from uplink.receiver.peers import FORGOTTEN, NotKnown, Peer, Peers
@@ -100,7 +101,8 @@ class OtlpDoor:
             if error.why != FORGOTTEN:
                 raise
             return web.Response(status=204)  # the answer to the first DELETE got lost
-        batches = await self._batches.forget(peer.installation, now, FORGOTTEN)
+        by = By(str(peer.installation), Door.OTLP, request.remote or "")
+        batches = await self._batches.forget(peer.installation, now, FORGOTTEN, by)
         _log.info("forgotten", organisation=peer.organisation, installation=str(peer.installation), batches=batches)
         return web.Response(status=204)
 

@@ -20,6 +20,9 @@ from uplink.receiver.storing import Store
 FORGOTTEN = "forgotten"
 """Why a certificate ended: its installation has asked to be forgotten."""
 
+NO_CERTIFICATE = "none"
+"""Why somebody is not known who has shown nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -35,11 +38,21 @@ class Peer:
 class NotKnown(Exception):  # noqa: N818 - what it is
     """The request is nobody's. `status` is 401 where a (new) certificate would help, 403 where somebody has decided."""
 
-    def __init__(self, status: int, message: str, why: str) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        why: str,
+        organisation: str | None = None,
+        installation: UUID | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.why = why
         """One word, for logs; of a revoked certificate why it was."""
+        self.organisation = organisation
+        self.installation = installation
+        """Whose the certificate was, where it is in the books."""
 
 
 class Peers:
@@ -53,15 +66,16 @@ class Peers:
         tls = request.get_extra_info("ssl_object")
         der = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
         if not der:
-            raise NotKnown(401, "A client certificate is needed here. Enrol first.", "none")
+            raise NotKnown(401, "A client certificate is needed here. Enrol first.", NO_CERTIFICATE)
         sha256 = hashlib.sha256(der).digest()
         row = await self._store.db.fetchrow(self._store.sql["find_certificate"], sha256)
         if row is None:
             raise NotKnown(401, "This certificate is not in our books any more. Enrol again.", "unknown")
+        whose = row["org_id"], row["installation_id"]
         if row["revoked_why"] is not None:
-            raise NotKnown(403, "This certificate was revoked.", row["revoked_why"])
+            raise NotKnown(403, "This certificate was revoked.", row["revoked_why"], *whose)
         if row["ends_at"] <= now:
-            raise NotKnown(401, "This certificate has ended. Enrol again.", "expired")
+            raise NotKnown(401, "This certificate has ended. Enrol again.", "expired", *whose)
         return Peer(row["org_id"], row["installation_id"], x509.load_der_x509_certificate(der), sha256)
 
     async def forgotten(self, request: web.Request) -> bool:

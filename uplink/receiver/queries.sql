@@ -37,7 +37,8 @@ WHERE id = $1 AND used_at IS NOT NULL AND approved_at IS NULL AND revoked_at IS 
 
 -- name: revoke_activation
 -- It works no more; a row if there is one.
-UPDATE receiver_activations SET revoked_at = coalesce(revoked_at, to_timestamp($2)) WHERE id = $1 RETURNING org_id;
+UPDATE receiver_activations SET revoked_at = coalesce(revoked_at, to_timestamp($2)) WHERE id = $1
+RETURNING org_id, installation_id;
 
 -- name: make_installation
 -- The installation $1 belongs to the organisation $2, if to nobody before.
@@ -81,12 +82,9 @@ WITH ended AS (
 SELECT count(*) FROM ended;
 
 -- name: revoke_serial
--- This one certificate ends.
-WITH ended AS (
-    UPDATE receiver_certificates SET revoked_at = to_timestamp($2), revoked_why = $3
-    WHERE serial = $1 AND revoked_at IS NULL RETURNING 1
-)
-SELECT count(*) FROM ended;
+-- This one certificate ends; a row if it worked.
+UPDATE receiver_certificates SET revoked_at = to_timestamp($2), revoked_why = $3
+WHERE serial = $1 AND revoked_at IS NULL RETURNING org_id, installation_id;
 
 -- name: revoke_org
 -- All certificates of the organisation end.
@@ -97,8 +95,13 @@ WITH ended AS (
 SELECT count(*) FROM ended;
 
 -- name: revoke_activations
--- The tokens of organisation $1 that can still be used, or wait for approval, end.
-UPDATE receiver_activations SET revoked_at = to_timestamp($2) WHERE org_id = $1 AND revoked_at IS NULL;
+-- The tokens of organisation $1 end; gives how many could still be used, or waited for approval.
+WITH ended AS (
+    UPDATE receiver_activations SET revoked_at = to_timestamp($2) WHERE org_id = $1 AND revoked_at IS NULL
+    RETURNING used_at IS NULL AND expires_at > to_timestamp($2) AS usable,
+        used_at IS NOT NULL AND needs_approval AND approved_at IS NULL AS waiting
+)
+SELECT count(*) FROM ended WHERE usable OR waiting;
 
 -- name: save_batch
 -- Once: no row if this id is there already.
@@ -284,3 +287,13 @@ WHERE org_id = $1 AND at >= to_timestamp($2) ORDER BY at DESC, uid LIMIT $3;
 -- The newest log records of $1, at most $2.
 SELECT extract(epoch FROM at)::float8 AS at, severity, event, body, attributes FROM receiver_logs
 WHERE org_id = $1 ORDER BY at DESC, id DESC LIMIT $2;
+
+-- name: note
+-- A line of the audit log.
+INSERT INTO receiver_audit (at, who, door, source, action, org_id, installation_id, about)
+VALUES (to_timestamp($1), $2, $3, $4, $5, $6, $7, $8);
+
+-- name: show_audit
+-- The newest, at most $2, of organisation $1 or, where that is NULL, of all.
+SELECT id, extract(epoch FROM at)::float8 AS at, who, door, source, action, org_id, installation_id, about
+FROM receiver_audit WHERE $1::text IS NULL OR org_id = $1 ORDER BY id DESC LIMIT $2;

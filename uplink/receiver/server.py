@@ -10,8 +10,9 @@ from contextlib import suppress
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from uplink.receiver.connections import SERVER, Connections
+from uplink.receiver.connections import SERVER, bounded, listen
 from uplink.receiver.front import Front
+from validator.net.connections import Connections, Listener
 
 REQUEST_S = 40.0
 """For all of a request: its body has 15 s, and each of its statements 10 s."""
@@ -45,8 +46,8 @@ class ReceiverServer:
         self._front = front
         self._host = host
         self._port = port
-        self._connections = connections or Connections()
-        self._listener: asyncio.Server | None = None
+        self._connections = connections or bounded()
+        self._listener: Listener | None = None
 
         @web.middleware
         async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -80,8 +81,8 @@ class ReceiverServer:
         await self._runner.setup()
         try:
             assert self._runner.server is not None
-            self._listener = await self._connections.listen(
-                self._runner.server, self._host, self._port, self._front.context
+            self._listener = await listen(
+                self._connections, self._runner.server, self._host, self._port, self._front.context
             )
         except OSError as error:
             await self._runner.cleanup()

@@ -62,6 +62,8 @@ class ReceiverSettings(BaseSettings):
     """Of one organisation, compressed."""
     forward: str | None = None
     """Base URL of another OTLP backend."""
+    forward_headers_file: Path | None = None
+    """Headers that it wants, e.g. an API key: lines of `Name: value`, not to be read by everybody."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
@@ -97,4 +99,6 @@ def load_settings(**flags: Any) -> ReceiverSettings:
         raise SettingsError("\n".join(lines)) from error
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError(f"{PREFIX}TLS_CERTIFICATE and {PREFIX}TLS_KEY go together")
+    if settings.forward is None and settings.forward_headers_file is not None:
+        raise SettingsError(f"{PREFIX}FORWARD_HEADERS_FILE needs {PREFIX}FORWARD")
     return settings

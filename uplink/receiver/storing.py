@@ -9,7 +9,7 @@ from store.migrate import STORE_MIGRATIONS, MigrationSet, migrate
 from store.pool import Database, Statements
 from store.sql import Queries, load_queries
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """What this code can work with."""
 
 _HERE = Path(__file__).parent

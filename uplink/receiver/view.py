@@ -11,7 +11,7 @@ from uplink.receiver.storing import Store
 MAX_ORGS = 1000
 MAX_INSTALLATIONS = 100
 MAX_CLUSTERS = 2000
-MAX_CHANGES = 500
+MAX_CHANGES = 5000
 MAX_LOGS = 50
 
 SINCE_S = 14 * 86_400.0
