@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from uplink.client.identity import MAX_IDENTITY_BYTES
-from uplink.client.private_file import (
+from uplink.wire.private_file import (
     PrivateFileError,
     make_directory,
     opened,
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class Vault(Protocol):
     """Keeps one document. Its acts happen in the order in which they are called, also when nobody waits any more.
 
-    A Kubernetes Secret would be another one: one key of it, replaced with its resourceVersion.
+    `SecretVault` is the other one: a Kubernetes Secret.
     """
 
     @property
@@ -47,7 +47,10 @@ class Vault(Protocol):
         ...
 
     async def write(self, document: bytes) -> None:
-        """All of it or nothing, and lasting. Raises `PrivateFileError`: then the one before is still there."""
+        """All of it or nothing, and lasting. Raises `PrivateFileError`: then the one before is still there.
+
+        Or already this one, where what keeps it did not answer in time.
+        """
         ...
 
     async def destroy(self) -> None:

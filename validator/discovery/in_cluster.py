@@ -14,6 +14,7 @@ from validator.discovery.fields import FieldError, Fields, Origin
 from validator.discovery.read_set import ReadSet
 from validator.discovery.source import Reading, Sighting, SourceProblem
 from validator.discovery.watch import POLL_S, FileWatch, Taken
+from validator.model import Endpoint
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token and CA; part of Kubernetes' contract with pods."""
@@ -55,16 +56,21 @@ class InClusterSource:
         return Taken(reading, files.paths)
 
     def _sighting(self, files: ReadSet) -> Sighting:
-        host = self._environ.get("KUBERNETES_SERVICE_HOST", "")
-        port = self._environ.get("KUBERNETES_SERVICE_PORT", "")
-        if not host or not port:
-            raise FieldError(
-                "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: this is no pod of a cluster",
-                "Run Muster in a pod, or use another source (kubeconfig, static).",
-            )
-        server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-        fields = Fields(
-            {"server": server, "certificate-authority": "ca.crt"}, Origin("the pod's environment", self._base)
-        )
-        endpoint = endpoint_of(fields, files.ca_text, pem.ca_bundle)
+        endpoint = own_api_server(self._environ, self._base, files)
         return Sighting(self._cluster, self._name, endpoint, self._credential)
+
+
+def own_api_server(environ: Mapping[str, str], base: Path, files: ReadSet) -> Endpoint:
+    """Where the API server of a pod's own cluster answers, with the CA that the kubelet mounts. Blocks.
+
+    Raises `FieldError`.
+    """
+    host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "")
+    if not host or not port:
+        raise FieldError(
+            "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: this is no pod of a cluster",
+            "Run Muster in a pod, or use another source (kubeconfig, static).",
+        )
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    fields = Fields({"server": server, "certificate-authority": "ca.crt"}, Origin("the pod's environment", base))
+    return endpoint_of(fields, files.ca_text, pem.ca_bundle)
