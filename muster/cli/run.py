@@ -32,7 +32,8 @@ Examples:
 DEMO_HELP = """Run the service on a simulated fleet, and watch it: real TLS servers on 127.x.y.z, some of them broken.
 
 Some clusters are black-holed, hang, answer slowly, show expired certificates, reject credentials or flap; it changes
-over time, the same way for the same seed. Ctrl-C ends it and leaves nothing behind.
+over time, the same way for the same seed. A receiver for telemetry runs beside it, and telemetry is off; below the
+picture is how to try it. Ctrl-C ends it and leaves nothing behind.
 
 \b
 Examples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,6 +44,9 @@ class Look(Protocol):
         ...
 
 
+Note = Callable[[], str]
+
+
 def watch_status(
     server: str,
     output: Output,
@@ -50,15 +54,24 @@ def watch_status(
     everything: bool,
     token_file: Path | None = None,
     ca_file: Path | None = None,
+    note: Note = lambda: "",
 ) -> None:
     """The fleet."""
-    watch(server, output, partial(Picture, everything=everything), token_file=token_file, ca_file=ca_file)
+    watch(server, output, partial(Picture, everything=everything), token_file=token_file, ca_file=ca_file, note=note)
 
 
 def watch(
-    server: str, output: Output, look: Look, *, token_file: Path | None = None, ca_file: Path | None = None
+    server: str,
+    output: Output,
+    look: Look,
+    *,
+    token_file: Path | None = None,
+    ca_file: Path | None = None,
+    note: Note = lambda: "",
 ) -> None:
     """Until Ctrl-C. On a terminal the screen is rewritten; elsewhere each picture follows the one before.
+
+    `note` is asked for lines below each picture for people.
 
     It waits for a service that is not there, and ends where the token is not good: looking again would not change that.
     """
@@ -68,9 +81,9 @@ def watch(
         if output.is_data:
             _stream_data(client, output, look)
         elif console.is_terminal:
-            _screen(client, console, look, wide=output is Output.WIDE)
+            _screen(client, console, look, note, wide=output is Output.WIDE)
         else:
-            _stream_text(client, console, look, wide=output is Output.WIDE)
+            _stream_text(client, console, look, note, wide=output is Output.WIDE)
 
 
 def _knock(client: Client) -> None:
@@ -90,9 +103,9 @@ def _knock(client: Client) -> None:
             return
 
 
-def _screen(client: Client, console: Console, look: Look, *, wide: bool) -> None:
+def _screen(client: Client, console: Console, look: Look, note: Note, *, wide: bool) -> None:
     """The alternate screen, as `less` and `top` use it; what was there before comes back."""
-    watched = _Watched(client, look)
+    watched = _Watched(client, look, note)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             lines = watched.look(console, wide=wide, height=console.height)
@@ -104,9 +117,10 @@ def _screen(client: Client, console: Console, look: Look, *, wide: bool) -> None
 class _Watched:
     """The last picture, and what is to be said while there is no newer one."""
 
-    def __init__(self, client: Client, look: Look) -> None:
+    def __init__(self, client: Client, look: Look, note: Note) -> None:
         self._client = client
         self._look = look
+        self._note = note
         self._last: Seen | None = None
         self._lost_at: float | None = None
 
@@ -126,13 +140,14 @@ class _Watched:
             said.append(Text(cut(f"  What follows is {gone} old. Trying again.", console.width), "bold red"))
             stale = self._last.lines(console, wide=wide, height=height - len(said))
             return [*said, *(Text(line.plain, DIM) for line in stale)]  # no colours: nothing here is green now
-        return self._last.lines(console, wide=wide, height=height, footer=f"every {EVERY_S:.0f} s · Ctrl-C ends")
+        footer = f"every {EVERY_S:.0f} s · Ctrl-C ends\n{self._note()}"
+        return self._last.lines(console, wide=wide, height=height, footer=footer)
 
 
-def _stream_text(client: Client, console: Console, look: Look, *, wide: bool) -> None:
+def _stream_text(client: Client, console: Console, look: Look, note: Note, *, wide: bool) -> None:
     while True:
         try:
-            lines = look(client).lines(console, wide=wide)
+            lines = look(client).lines(console, wide=wide, footer=note())
         except (NotReachable, Refused) as error:
             _end_if_not_allowed(client, error)
             lines = [Text(str(error))]

@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from shlex import quote
 from types import FrameType
 from typing import IO
 
@@ -40,7 +42,7 @@ def run_demo(clusters: int, dead: float, seed: int, listen: str) -> int:
                 assert child.stdout is not None
                 line = child.stdout.readline()
             if line:
-                watch_status(json.loads(line)["url"], Output.TABLE, everything=False)
+                watch_status(json.loads(line)["url"], Output.TABLE, everything=False, note=ReceiverNote(child.stdout))
                 return 0
         except KeyboardInterrupt:
             return 0
@@ -75,6 +77,26 @@ def _child(clusters: int, dead: float, seed: int, listen: str, log: IO[bytes]) -
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+class ReceiverNote:
+    """What the child says of its receiver, for below the picture. It says so while the picture is drawn: a thread."""
+
+    def __init__(self, lines: IO[bytes]) -> None:
+        self._said: dict[str, str] = {}
+        threading.Thread(target=self._listen, args=(lines,), name="demo-receiver", daemon=True).start()
+
+    def __call__(self) -> str:
+        """A line or two; empty while there is nothing to say."""
+        if script := self._said.get("script"):
+            return f"Telemetry is off until you switch it on; to try that, in another terminal:\n  . {quote(script)}"
+        why = self._said.get("no_receiver")
+        return "" if why is None else f"The receiver for telemetry does not run: {why}"
+
+    def _listen(self, lines: IO[bytes]) -> None:
+        with suppress(ValueError):  # it was closed: the end
+            for line in lines:
+                self._said = json.loads(line)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

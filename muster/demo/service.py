@@ -1,6 +1,7 @@
-"""The demo's child: a simulated fleet and the service over it, in a directory that vanishes with it.
+"""The demo's child: a simulated fleet, the service over it and a receiver beside it, in a directory that vanishes.
 
-Prints the API's URL as a JSON line once it listens; logs to stderr. Ends on SIGTERM or SIGINT, and with its parent.
+On stdout are JSON lines: the API's `url` once it listens; later the receiver's `script`, or why there is `no_receiver`.
+Logs to stderr. Ends on SIGTERM or SIGINT, and with its parent.
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import uvloop
+from pydantic import SecretStr
 
 from collector.location import Assignment
 from muster.app import App
 from muster.demo import backups
 from muster.demo.dying import die_with
+from muster.demo.receiving import ORGANISATION, DemoReceiver
 from muster.demo.running import running_fleet
 from muster.hub import Hub
 from muster.logs import configure_logs
 from muster.process import prepare_process
 from muster.settings import Settings
 from muster.sources import make_sources
+from uplink.client.proxy import DIRECT
 from validator.net.resolver import CaresResolver
 
 INTERVAL_S = 3.0
@@ -60,35 +65,52 @@ async def _serve(options: argparse.Namespace) -> int:
         directory = Path(name)
         directory.chmod(0o711)  # noqa: ASYNC240 - once, before anything runs; as root the database is another user's
         (directory / "fleet").mkdir(mode=0o700)
-        settings = Settings(
-            database_url=None,
-            data_dir=directory / "data",
-            static=(directory / "fleet" / "fleet.yaml",),
-            listen=options.listen,
-            interval_s=INTERVAL_S,
-            timeout_s=TIMEOUT_S,
-            backoff_max_s=BACKOFF_MAX_S,
-            pair_interval_s=PAIR_INTERVAL_S,
-            pair_timeout_s=PAIR_TIMEOUT_S,
-            resource_interval_s=PAIR_INTERVAL_S,
-        )
-        configure_logs(settings.log_level, settings.log_format)
-        async with running_fleet(
-            directory / "fleet",
-            seed=options.seed,
-            clusters=options.clusters,
-            dead=options.dead,
-            shared_listener=options.clusters >= SHARED_LISTENER_FROM,
-        ) as fleet:
-            resolver = partial(CaresResolver, ["127.0.0.1"], fleet.dns_port)
-            app = App(settings, make_sources(settings), make_resolver=resolver)
-            names = list(fleet.clusters)
-            async with asyncio.TaskGroup() as tasks:
-                stocked = tasks.create_task(_stock(app.hub, names), name="demo-locations")
-                try:
-                    return await app.run(_say_ready)
-                finally:
-                    stocked.cancel()
+        with closing(DemoReceiver(directory / "receiver", directory / "data")) as receiver:
+            return await _serve_in(directory, receiver, options)
+
+
+async def _serve_in(directory: Path, receiver: DemoReceiver, options: argparse.Namespace) -> int:
+    settings = Settings(
+        database_url=None,
+        data_dir=directory / "data",
+        static=(directory / "fleet" / "fleet.yaml",),
+        listen=options.listen,
+        interval_s=INTERVAL_S,
+        timeout_s=TIMEOUT_S,
+        backoff_max_s=BACKOFF_MAX_S,
+        pair_interval_s=PAIR_INTERVAL_S,
+        pair_timeout_s=PAIR_TIMEOUT_S,
+        resource_interval_s=PAIR_INTERVAL_S,
+        telemetry_organisation=ORGANISATION,
+        telemetry_register_url=receiver.url,
+        telemetry_ingest_url=receiver.url,
+        telemetry_ca_file=receiver.ca_file,
+        telemetry_proxy=SecretStr(DIRECT),  # a proxy of this machine does not get to its loopback
+    )
+    configure_logs(settings.log_level, settings.log_format)
+    async with running_fleet(
+        directory / "fleet",
+        seed=options.seed,
+        clusters=options.clusters,
+        dead=options.dead,
+        shared_listener=options.clusters >= SHARED_LISTENER_FROM,
+    ) as fleet:
+        resolver = partial(CaresResolver, ["127.0.0.1"], fleet.dns_port)
+        app = App(settings, make_sources(settings), make_resolver=resolver)
+        listening = asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as tasks:
+            beside = tasks.create_task(_beside(app.hub, list(fleet.clusters), receiver, listening), name="demo")
+            try:
+                return await app.run(partial(_say_ready, listening))
+            finally:
+                beside.cancel()
+
+
+async def _beside(hub: Hub, names: Sequence[str], receiver: DemoReceiver, listening: asyncio.Future[str]) -> None:
+    """What the picture need not wait for."""
+    await _stock(hub, names)
+    why = await receiver.run(await listening, lambda: _say({"script": str(receiver.script)}))
+    _say({"no_receiver": why})
 
 
 async def _stock(hub: Hub, names: Sequence[str]) -> None:
@@ -102,8 +124,13 @@ async def _stock(hub: Hub, names: Sequence[str]) -> None:
         await leading.locations.create(place.made(now, assigned))
 
 
-def _say_ready(url: str) -> None:
-    sys.stdout.write(json.dumps({"url": url}) + "\n")
+def _say_ready(listening: asyncio.Future[str], url: str) -> None:
+    listening.set_result(url)
+    _say({"url": url})
+
+
+def _say(line: dict[str, str]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 

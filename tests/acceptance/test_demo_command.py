@@ -52,9 +52,13 @@ def started(terminal: Terminal) -> list[psutil.Process]:
     """Wait for the picture; gives every process that belongs to the demo."""
     terminal.until(r"Unreachable", START_S)
     terminal.until(r"Ctrl-C ends", START_S)
+    terminal.until(
+        r"Telemetry is off until you switch it on; to try that, in another terminal:\s+\. \S+/try\.sh", START_S
+    )
     processes = psutil.Process(terminal.process.pid).children(recursive=True)
-    names = {process.name() for process in processes}
-    assert any("postgres" in name for name in names), names
+    commands = [" ".join(process.cmdline()) for process in processes]
+    for part in ("postgres", "muster.demo.process", "muster.demo.receiver"):
+        assert any(part in command for command in commands), commands
     return [psutil.Process(terminal.process.pid), *processes]
 
 

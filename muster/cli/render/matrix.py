@@ -61,7 +61,7 @@ def matrix_lines(
     footer: str = "",
 ) -> list[Text]:
     """The screen. `cells` come row by row, the worst row first; where it is wide, in any order."""
-    tail = [Text(), Text(footer, DIM)] if footer else []
+    tail = [Text(), *(Text(line, DIM) for line in footer.splitlines())] if footer else []
     if not sum(head.counts.values()):
         return [_nothing(filtered=view.filtered), *tail]
     lines = [_title(head, cells, screen.width, where), fleet_bar(head.counts, screen.width, colour=screen.colour)]

@@ -46,7 +46,7 @@ def status_lines(
 ) -> list[Text]:
     """The screen. `clusters` are those to list, worst first; what does not fit is counted."""
     head = [*_head(fleet, screen, where), *(line for w in _warnings(fleet) for line in _wrapped(w, screen.width))]
-    tail = [Text(footer, DIM)] if footer else []
+    tail = [Text(line, DIM) for line in footer.splitlines()]
     if not fleet.total:
         return [*head, Text(), Text("No cluster is known. Name a source, e.g. `muster run --kubeconfig FILE`."), *tail]
     room = None if screen.height is None else max(MIN_ROWS, screen.height - len(head) - len(tail) - 5)
