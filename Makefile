@@ -26,6 +26,8 @@ run: venv ## The service on your own kubeconfig
 test: venv ## Every test but the soak, against real components
 	scripts/system-packages chromium || echo "Without it, tests that take a browser are skipped." >&2
 	scripts/system-packages strongswan-pki libstrongswan-standard-plugins || echo "Without them, tests against strongSwan are skipped." >&2
+	scripts/system-packages strace || echo "Without it, nobody watches what telemetry asks of the kernel." >&2
+	scripts/system-packages nginx || echo "Without it, tests of telemetry through a proxy of another maker are skipped." >&2
 	scripts/azurite >/dev/null || echo "Without npm, tests against Azurite are skipped." >&2
 	scripts/helm >/dev/null || echo "Without helm, tests of the chart are skipped." >&2
 	@# A shared machine may stall in the middle of a deadline: two more tries, which the summary names (R).

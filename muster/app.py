@@ -40,7 +40,7 @@ from muster.process import prepare_process
 from muster.reload import Reloader
 from muster.settings import Loading, Settings
 from muster.sources import make_sources
-from muster.storage import database_url, open_database
+from muster.storage import database_url, open_database, open_telemetry_database
 from muster.telemetry import aim_of, make_telemetry
 from store.errors import StoreError, StoreUnavailable
 from store.leader import Leadership
@@ -117,6 +117,9 @@ class App:
             settings.data_dir / "telemetry",
             os.environ,
             lambda: aim_of(self._settings),
+            ca_file=settings.telemetry_ca_file,
+            proxy=settings.telemetry_proxy,
+            secret=settings.telemetry_secret,
         )
         self._leader = Leader(
             lambda: self._settings,
@@ -132,6 +135,7 @@ class App:
             observe=observe,
             make_resolver=make_resolver,
             at=at,
+            beside=self._telemetry.lead,
         )
 
     async def run(self, ready: Callable[[str], None] = lambda _: None) -> int:
@@ -226,6 +230,7 @@ class App:
         cleanup.push_async_callback(api.stop)  # before it: what is under way still asks the database
         self.access.store.open(db)
         tasks.create_task(self.access.tokens.run(), name="tokens")
+        tasks.create_task(self._telemetry.run(partial(open_telemetry_database, url)), name="telemetry")
         leadership = Leadership(url, LEADER_LOCK, holder=f"{socket.gethostname()}:{os.getpid()}")
         cleanup.push_async_callback(leadership.close)
         while True:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -88,8 +88,12 @@ class Leader:
         observe: Sink,
         make_resolver: Callable[[], CaresResolver],
         at: CrashPoint,
+        beside: Callable[[], Coroutine[None, None, NoReturn]],
     ) -> None:
-        """`settings` gives those in effect now; what can't change at run time is read once at each takeover."""
+        """`settings` gives those in effect now; what can't change at run time is read once at each takeover.
+
+        `beside` runs as long as this instance leads.
+        """
         self._settings = settings
         self._sources = sources
         self._hub = hub
@@ -101,6 +105,7 @@ class Leader:
         self._observe = observe
         self._make_resolver = make_resolver
         self._at = at
+        self._beside = beside
         self._too_few_descriptors = False
 
     async def run(self, db: Database, leadership: Leadership, epoch: int) -> None:
@@ -235,6 +240,7 @@ class Leader:
                     name="housekeeping",
                 )
                 tasks.create_task(_hold(leadership), name="leadership")
+                tasks.create_task(self._beside(), name="telemetry-leading")
                 settled_s = settings.interval_s + settings.timeout_s
                 tasks.create_task(freeze_once_settled(settled_s), name="freeze")
                 if not inventory.clusters:

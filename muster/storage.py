@@ -18,6 +18,7 @@ from store.embedded import EmbeddedPostgres
 from store.errors import StoreError, StoreUnavailable
 from store.migrate import MigrationSet, migrate
 from store.pool import Database
+from uplink.client.epochs import SPOOL_MIGRATIONS
 
 _log = structlog.get_logger(__name__)
 
@@ -64,9 +65,18 @@ async def open_database(url: str, on_wait: Callable[[str], None]) -> Database:
         return db
 
 
+async def open_telemetry_database(url: str) -> Database:
+    """A pool of telemetry's own: others may keep theirs busy for the half second after which telemetry falls silent.
+
+    Raises `StoreError`.
+    """
+    return await Database.open(url, connections=3, application_name="muster-telemetry")
+
+
 def migration_sets() -> list[MigrationSet]:
     """Every package's migrations."""
-    return [MigrationSet(name, Path(package.__path__[0]) / "migrations") for name, package in _PACKAGES.items()]
+    ours = [MigrationSet(name, Path(package.__path__[0]) / "migrations") for name, package in _PACKAGES.items()]
+    return [*ours, SPOOL_MIGRATIONS]
 
 
 async def _keep_running(embedded: EmbeddedPostgres) -> NoReturn:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import SecretStr
+
 from collector.fleet import ClusterView
 from collector.history import Only
 from collector.location import BackupLocation
@@ -15,15 +17,22 @@ from collector.transition import Transition
 from muster.breath import breathe
 from muster.hub import Hub, Leading
 from muster.settings import Settings
+from uplink.client.anchors import load_anchors
 from uplink.client.commitments import commitments
 from uplink.client.consent import Offer
 from uplink.client.desk import Desk
 from uplink.client.dictionary import dictionary
 from uplink.client.facts import ChangeFact, ClusterFact, Facts, FleetFact, LocationFact, VerdictKey
-from uplink.client.local import LocalTelemetry, NoLink
+from uplink.client.local import LocalTelemetry
+from uplink.client.proxy import Proxies
 from uplink.client.record import Endpoints
+from uplink.client.uplink import Setup, Uplink
+from uplink.client.vaults import make_vault
 from validator.model import Check, Outcome
 from validator.reasons import Reason
+
+IN_CLUSTER = "in-cluster"
+"""The source that is the hub's own cluster."""
 
 PIECE = 100
 """Pairs that are looked at in one turn of the loop: 1 ms."""
@@ -55,14 +64,33 @@ def make_telemetry(
     directory: Path,
     environ: Mapping[str, str],
     aim: Callable[[], Aim] = lambda: NOWHERE,
+    *,
+    ca_file: Path | None = None,
+    proxy: SecretStr | None = None,
+    secret: str | None = None,
 ) -> LocalTelemetry:
-    """Telemetry of this host, with its files in `directory`. Touches nothing yet. `aim` is asked each time."""
+    """Telemetry of this host, with its files in `directory`. Writes nothing yet. `aim` is asked each time."""
 
     def offer() -> Offer:
         return Offer(dictionary(), commitments(), *aim())
 
-    desk = Desk(directory, offer, environ)
-    return LocalTelemetry(desk, HubFacts(hub, verdicts), NoLink(), hub.clock, hub.version)
+    setup = Setup(
+        directory=directory,
+        identity=make_vault(directory / "identity", secret),
+        export_key=make_vault(directory / "export-key", secret),
+        anchors=load_anchors(ca_file),
+        proxies=Proxies(None if proxy is None else proxy.get_secret_value(), environ),
+        host=lambda: own_cluster(hub) if "KUBERNETES_SERVICE_HOST" in environ else "",
+    )
+    facts = HubFacts(hub, verdicts)
+    uplink = Uplink(facts, hub.clock, hub.version, dictionary(), setup)
+    return LocalTelemetry(Desk(directory, offer, environ), facts, uplink, hub.clock, hub.version)
+
+
+def own_cluster(hub: Hub) -> str:
+    """UID of the cluster that this hub runs in, as soon as it has read it; else empty."""
+    known = () if hub.leading is None else hub.leading.inventory.clusters.values()
+    return next((each.external_uid or "" for each in known if each.source == IN_CLUSTER), "")
 
 
 class HubFacts:

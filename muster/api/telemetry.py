@@ -28,10 +28,10 @@ from uplink.client.consent import Impossible, Standing, TermsChanged, Wanted, Wh
 from uplink.client.desk import Done
 from uplink.client.dictionary import Field as DictionaryField
 from uplink.client.preview import Preview
-from uplink.client.private_file import PrivateFileError
 from uplink.client.record import Given, shown
 from uplink.client.streams import Stream
 from uplink.client.telemetry import Telemetry
+from uplink.wire.private_file import PrivateFileError
 from validator.file_thread import FileThread
 
 _log = structlog.get_logger(__name__)

@@ -11,6 +11,7 @@ from muster.config.fields import Settings
 _DATABASE = "the pool, the lock that makes a leader, and the embedded server all hang on it"
 _SOURCES = "what a source has found belongs to it; one that is gone must not take its clusters along by mistake"
 _PROBES = "the probes of pairs are made with it"
+_ENDPOINT = "connections, an enrolment under way and what was learned of new roots hang on it"
 _RHYTHM = "every target's phase, allowance and lane is counted from it"
 
 NEEDS_RESTART: Mapping[str, str] = MappingProxyType(
@@ -40,7 +41,10 @@ NEEDS_RESTART: Mapping[str, str] = MappingProxyType(
         "velero_period_s": _PROBES,
         "stork_period_s": _PROBES,
         "log_format": "whoever reads the log would meet two formats in one stream",
+        "telemetry_ca_file": _ENDPOINT,
+        "telemetry_proxy": _ENDPOINT,
         "otlp_endpoint": "the exporter is bound to it",
+        "telemetry_secret": "the key that is in use lies where it was put",
     }
 )
 """Why. Files that kubeconfig, static and the like name are watched by themselves; this is about their names."""

@@ -197,6 +197,19 @@ class Settings(BaseSettings):
     )
     """Where telemetry goes (OTLP). Another host needs another consent. Neither URL = `muster telemetry export` only."""
 
+    telemetry_ca_file: File | None = Field(None, examples=["/etc/muster/telemetry-ca.pem"])
+    """PEM file with the certificates that both of them are believed by, from your vendor. No others count."""
+    telemetry_proxy: Annotated[SecretStr | None, AfterValidator(values.telemetry_proxy)] = Field(
+        None, examples=["http://proxy.example.com:3128"]
+    )
+    """The HTTP proxy on the way to them, with user and password where it wants them; `direct` = none, whatever
+    `https_proxy` says. One that can't be used is never gone round."""
+    telemetry_secret: Annotated[str | None, AfterValidator(values.telemetry_secret)] = Field(
+        None, examples=["muster-telemetry"]
+    )
+    """Kubernetes Secret (NAME or NAMESPACE/NAME) that the keys for telemetry are kept in, for Muster in a pod. None =
+    files in data_dir. One for each instance. Switch telemetry off before you change it."""
+
     def contradictions(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """What does not go together: the keys concerned, and a sentence."""
         if self.timeout_s >= self.interval_s:
@@ -211,6 +224,9 @@ class Settings(BaseSettings):
         if (self.telemetry_register_url is None) != (self.telemetry_ingest_url is None):
             missing = "telemetry_ingest_url" if self.telemetry_ingest_url is None else "telemetry_register_url"
             yield ("telemetry_register_url", "telemetry_ingest_url"), f"{missing} is missing; they go together"
+        if self.telemetry_register_url is not None and self.telemetry_ca_file is None:
+            told = "telemetry_ca_file is missing: without it no endpoint would be believed"
+            yield ("telemetry_register_url", "telemetry_ca_file"), told
         needed = {"agent_tls_certificate": self.agent_tls_certificate, "agent_tls_key": self.agent_tls_key}
         missing_too = [key for key, path in needed.items() if path is None]
         if self.agent_listen is not None and missing_too:

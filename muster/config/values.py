@@ -17,6 +17,9 @@ from collector.location import MAX_OWNER_CHARS
 from store.address import parse_address
 from store.errors import StoreRefused
 from uplink.client.origin import origin
+from uplink.client.proxy import DIRECT
+from uplink.client.proxy import parse as parse_proxy
+from uplink.client.secret_name import SecretName
 from validator.locations import endpoint_problem
 from validator.resources.stork import checked_paths
 
@@ -156,6 +159,18 @@ def otlp(text: str | None) -> str | None:
 def telemetry_url(text: str | None) -> str | None:
     """An endpoint for telemetry, in its one form."""
     return None if text is None else origin(text)
+
+
+def telemetry_secret(text: str | None) -> str | None:
+    """The Secret for the keys of telemetry."""
+    return None if text is None else str(SecretName.parse(text))
+
+
+def telemetry_proxy(secret: SecretStr | None) -> SecretStr | None:
+    """A proxy that telemetry can go through, or `direct`."""
+    if secret is not None and secret.get_secret_value() != DIRECT:
+        parse_proxy(secret.get_secret_value())
+    return secret
 
 
 def database_url(secret: SecretStr | None) -> SecretStr | None:

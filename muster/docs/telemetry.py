@@ -14,14 +14,12 @@ _HEAD = """\
 <!-- Written by `make docs` from uplink/client/dictionary.toml and muster/docs/telemetry.py. Edit those. -->
 
 Telemetry is off. Nothing is looked up, connected to, made or kept for it until an admin consents. What is promised in
-return is in [the commitments](telemetry-commitments.md).
-
-**This release sends nothing yet.** `preview` shows what would leave; `on` is refused, since there is no sender behind
-it.
+return is in [the commitments](telemetry-commitments.md). How to set it up, its states, and how to receive it yourself:
+[uplink.md](uplink.md).
 
 ```sh
 muster telemetry preview --stream metrics   # what would go, byte for byte; nothing is kept or sent
-muster telemetry on --stream metrics        # shows what you consent to, and asks
+muster telemetry on --stream metrics --activation-token-file token   # shows what you consent to, and asks
 muster telemetry status
 muster telemetry off                        # within a second, without a network
 muster telemetry audit --verify             # who switched what; whether somebody changed the log
@@ -39,6 +37,8 @@ muster telemetry audit --verify             # who switched what; whether somebod
 - Names that people gave (type *name*) are replaced by keyed hashes, unless plain names are asked for. Free text (type
   *text*) is left out unless it is asked for, and redacted then.
 - Nothing from before the consent is sent.
+- A copy of what was sent is kept on the host, in `telemetry/sent/`, the newest 500 batches or 64 MiB. It stays after
+  off: `gunzip -c FILE | protoc --decode_raw` reads it.
 """
 
 _CLASSES = """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import http.server
+import json
 import ssl
 import threading
 import time
@@ -19,6 +21,8 @@ import trustme
 import yaml
 
 from tests.support.kubeconfigs import answer, authority, b64, ca_pem, client_pair, entry, jwt, kubeconfig, plugin, write
+from tests.support.receiver_process import ORGANISATION, ReceiverProcess, receiver_process
+from tests.support.relay import Relay, relay
 from tests.support.service import Service, embedded_url, own_directory, rows, running_service, simulated, until
 
 API_VERSION = "client.authentication.k8s.io/v1"
@@ -140,20 +144,31 @@ def planted(directory: Path, server: str, good: str, good_ca: str) -> Path:
 
 
 @pytest.mark.slow
-def test_no_secret_is_anywhere_but_where_people_put_it(database_url: str) -> None:
+def test_no_secret_is_anywhere_but_where_people_put_it(database_url: str, receiver_url: str) -> None:
+    """H27, H30: with telemetry of the widest scope, through a proxy that wants a password."""
     password = urlsplit(database_url).password
     assert password
     canaries = {**CANARIES, "the database's password": password}
-    with simulated((1, "healthy")) as fleet, own_directory() as directory, parrot() as parrot_url:
+    with (
+        simulated((1, "healthy")) as fleet,
+        own_directory() as directory,
+        parrot() as parrot_url,
+        receiver_process(directory / "receiver", receiver_url) as receiver,
+        relay(None) as proxy,
+    ):
         (directory / "private").mkdir(mode=0o700)
         (directory / "temporary").mkdir(mode=0o700)
         [good] = fleet.clusters.values()
         path = planted(directory / "private", parrot_url, good.server, ca_of(fleet.source))
         canaries["a simulated token"] = fleet.token(good.name)
         options = ("--kubeconfig", path, "--static", fleet.source, "--log-level", "debug")
-        environ = {"TMPDIR": str(directory / "temporary")}
-        with running_service(*options, database_url=database_url, environ=environ) as service:
+        canaries["an activation token"] = (token := receiver.token())
+        environ = {"TMPDIR": str(directory / "temporary"), **telemetry(receiver, proxy)}
+        with running_service(
+            *options, data_dir=directory / "data", database_url=database_url, environ=environ
+        ) as service:
             found = Found(canaries)
+            consent(service, directory / "private" / "activation-token", token)
             until(lambda: len(Parrot.asked) > 3, 15, "the parrot is asked")
             ends = time.monotonic() + 8
             while time.monotonic() < ends:
@@ -167,13 +182,57 @@ def test_no_secret_is_anywhere_but_where_people_put_it(database_url: str) -> Non
             for arguments in (("status", "--all", "-o", "wide"), ("status", "-o", "yaml"), ("history",)):
                 ran = service.cli(*arguments)
                 found.look(f"muster {arguments[0]}", ran.out + ran.err)
+            until(lambda: service.json("/api/v1/telemetry")["link"]["state"] == "active", 10, "telemetry is sent")
+            fleet.set(good.name, "refuse")  # or there may be nothing to tell since the consent
+            until(lambda: streams_of(directory / "data") == {"metrics", "logs", "inventory"}, 25, "all of it has left")
+            found.look("muster telemetry", service.cli("telemetry", "status", "-o", "json").out)
             service.stop()
             found.look("the log", service.log)
+            found.look("the receiver's log", receiver.log)
+            found.look("what support sees", json.dumps(receiver.show()))
         assert CANARIES["a token that a server repeats"] in Parrot.asked, "or nothing was put to the test"
+        wanted = b64(f"user:{CANARIES['a proxy password']}").encode()
+        assert wanted in b"".join(proxy.heads), "or nothing was put to the test"
         found.look("the database", dump(database_url))
+        found.look("the receiver's database", dump(receiver_url))
+        for file in sent(directory / "data"):
+            found.look("a batch", gzip.decompress(file.read_bytes()).decode(errors="replace"))
+        for file in (directory / "data" / "telemetry").rglob("*"):
+            found.look("a file of telemetry", (file.is_file() and file.read_text(errors="replace")) or "-")
         for file in (directory / "temporary").rglob("*"):
             found.look("a temporary file", file.read_text(errors="replace") if file.is_file() else "")
     assert found.leaks == set()
+
+
+def telemetry(receiver: ReceiverProcess, proxy: Relay) -> dict[str, str]:
+    """Settings for it."""
+    url = f"https://localhost:{receiver.port}"
+    return {
+        "MUSTER_TELEMETRY_ORGANISATION": ORGANISATION,
+        "MUSTER_TELEMETRY_REGISTER_URL": url,
+        "MUSTER_TELEMETRY_INGEST_URL": url,
+        "MUSTER_TELEMETRY_CA_FILE": str(receiver.ca_file),
+        "MUSTER_TELEMETRY_PROXY": f"http://user:{CANARIES['a proxy password']}@127.0.0.1:{proxy.port}",
+    }
+
+
+def consent(service: Service, path: Path, token: str) -> None:
+    """To everything that there is to consent to."""
+    path.write_text(token)
+    sha = json.loads(service.cli("telemetry", "terms", "-o", "json").out)["commitments_sha256"]
+    streams = [part for name in ("metrics", "logs", "inventory") for part in ("--stream", name)]
+    widest = ("--plain-names", "--free-text", "--commitments", sha, "--activation-token-file", str(path))
+    ran = service.cli("telemetry", "on", *streams, *widest)
+    assert ran.code == 0, ran.err
+
+
+def sent(data_dir: Path) -> list[Path]:
+    return [path for path in (data_dir / "telemetry" / "sent").glob("*") if path.is_file()]
+
+
+def streams_of(data_dir: Path) -> set[str]:
+    """Of which there are copies."""
+    return {name for name in ("metrics", "logs", "inventory") if any(name in path.name for path in sent(data_dir))}
 
 
 class Found:

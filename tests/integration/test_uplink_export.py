@@ -15,7 +15,7 @@ from tests.support.uplinking import DICTIONARY, Rig, ScriptedLine, batches_of, c
 from uplink.client.consent import Impossible, Standing, decide
 from uplink.client.dictionary import Dictionary
 from uplink.client.export import Exporter, Signer
-from uplink.client.filler import METRICS_S, Filler
+from uplink.client.filler import FIRST_FOR_S, FIRST_METRICS_S, METRICS_S, Filler
 from uplink.client.record import Given
 from uplink.client.streams import Stream
 from uplink.receiver.batches import Batches, Stored
@@ -150,6 +150,16 @@ async def test_metrics_come_once_a_minute_and_inventory_when_it_changes(outside:
     outside.clock.advance(METRICS_S)
     outside.source.known = facts(4, at=outside.clock.now())
     assert await outside.filler.fill(outside.standing) == 2
+
+
+async def test_metrics_come_more_often_while_the_consent_is_young(outside: Outside) -> None:
+    assert await outside.filler.fill(outside.standing) == 3
+    outside.clock.advance(FIRST_METRICS_S)
+    assert await outside.filler.fill(outside.standing) == 1
+    outside.clock.advance(FIRST_FOR_S)
+    assert await outside.filler.fill(outside.standing) == 1
+    outside.clock.advance(FIRST_METRICS_S)
+    assert await outside.filler.fill(outside.standing) == 0, "once a minute from now on"
 
 
 async def test_what_was_lost_is_itself_told_also_by_the_next_process(outside: Outside) -> None:

@@ -358,7 +358,7 @@ async def test_h18_a_key_that_cannot_be_removed_is_tried_again(
 
 
 @pytest.mark.timeout(90)
-async def test_off_and_silence_with_a_database_that_hangs(
+async def test_h4_off_and_silence_with_a_database_that_hangs(
     own_postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("uplink.client.off.AGAIN_S", 0.05)

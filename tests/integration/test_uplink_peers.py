@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests.support import uplink_fronts
 from tests.support.enrolling import TOKEN, Bench, bench, bond, eventually
-from tests.support.est_server import Vendor, leaf, vending
-from tests.support.need import need
+from tests.support.est_server import Vendor, vending
 from tests.support.receiving import Desk, receiving
+from tests.support.uplink_fronts import Circle, alerting
 from uplink.client.enrolment import Word
 from uplink.client.identity import Bond
-from uplink.client.keys import first_csr, new_key, write_key
 from uplink.client.transport import Question, Transport
-from uplink.client.trust import Trust
 from uplink.client.unreached import Obstacle, Unreached
-from uplink.receiver.authority import Authority
 from uplink.receiver.revoking import revoke
 from uplink.wire.identity import installation_of, organisation_of
 
@@ -70,7 +64,7 @@ async def test_enrols_and_renews_at_the_receiver(desk: Desk, tmp_path: Path) -> 
         assert cert(client).serial_number != first.serial_number
 
 
-async def test_waits_for_approval_across_a_restart(desk: Desk, tmp_path: Path) -> None:
+async def test_h11_waits_for_approval_across_a_restart(desk: Desk, tmp_path: Path) -> None:
     made, token = await desk.activations.create("acme", desk.clock.now(), 3600, needs_approval=True)
     async with client_of(desk, tmp_path / "identity") as client:
         await client.begin(token)
@@ -84,7 +78,9 @@ async def test_waits_for_approval_across_a_restart(desk: Desk, tmp_path: Path) -
             await client.until(Word.ACTIVE)
 
 
-async def test_a_token_that_is_used_or_of_another_organisation_is_refused_for_good(desk: Desk, tmp_path: Path) -> None:
+async def test_h13_a_token_that_is_used_or_of_another_organisation_is_refused_for_good(
+    desk: Desk, tmp_path: Path
+) -> None:
     for organisation in ("acme", "other"):
         token = await desk.token(organisation)
         if organisation == "acme":
@@ -101,7 +97,7 @@ async def test_a_token_that_is_used_or_of_another_organisation_is_refused_for_go
             assert token not in state.detail
 
 
-async def test_revoked_it_asks_for_another_once_and_says_so(desk: Desk, tmp_path: Path) -> None:
+async def test_h17_revoked_it_asks_for_another_once_and_says_so(desk: Desk, tmp_path: Path) -> None:
     async with client_of(desk, tmp_path / "identity") as client:
         await client.begin(await desk.token())
         async with client.running():
@@ -118,14 +114,6 @@ async def test_revoked_it_asks_for_another_once_and_says_so(desk: Desk, tmp_path
 # -- a CA of openssl's
 
 
-@pytest.fixture
-def openssl() -> str:
-    found = shutil.which("openssl")
-    need(found, "openssl is not installed")
-    assert found is not None
-    return found
-
-
 async def run(*command: str | Path, stdin: bytes = b"") -> bytes:
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -136,8 +124,9 @@ async def run(*command: str | Path, stdin: bytes = b"") -> bytes:
     return out
 
 
-async def test_openssl_reads_our_csr_and_we_read_its_certificates(openssl: str, tmp_path: Path) -> None:
+async def test_h12_openssl_reads_our_csr_and_we_read_its_certificates(tmp_path: Path) -> None:
     """The CA, the check of the CSR, the certificate and the PKCS#7 are openssl's; base64 is wrapped as it writes it."""
+    openssl = uplink_fronts.openssl()
     ca_key, ca = tmp_path / "ca.key", tmp_path / "ca.crt"
     await run(openssl, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", ca_key)
     await run(openssl, "req", "-new", "-x509", "-key", ca_key, "-subj", "/CN=Independent", "-days", "30", "-out", ca)
@@ -182,7 +171,7 @@ async def test_openssl_reads_our_csr_and_we_read_its_certificates(openssl: str, 
 
 ALERTS = {
     "revoked": "certificate revoked",
-    "unknown CA": "unknown ca",
+    "foreign": "unknown ca",
     "missing": "certificate required",
     "ended": "certificate expired",
 }
@@ -190,54 +179,16 @@ ALERTS = {
 
 @pytest.mark.parametrize("version", ["-tls1_3", "-tls1_2"])
 @pytest.mark.parametrize("what", ALERTS)
-async def test_an_alert_about_our_certificate_is_known_as_one(
-    openssl: str, tmp_path: Path, what: str, version: str
-) -> None:
-    """17: which alert it is differs with the version of TLS; that it is about our certificate does not."""
-    now = datetime.now(UTC)
-    authority = Authority.new("Vendor", now.timestamp())
-    stranger = Authority.new("Stranger", now.timestamp())
-    signer = stranger if what == "unknown CA" else authority
-    key = new_key()
-    mine = leaf(signer, key.public_key(), begins=-8 * 86_400 if what == "ended" else -3600)(first_csr(key, uuid4()))
-    crl = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(authority.issuer.subject)
-        .last_update(now - timedelta(hours=1))
-        .next_update(now + timedelta(hours=1))
-    )
-    if what == "revoked":
-        gone = x509.RevokedCertificateBuilder().serial_number(mine.serial_number).revocation_date(now).build()
-        crl = crl.add_revoked_certificate(gone)
-    (tmp_path / "ca.pem").write_bytes(
-        authority.issuer.public_bytes(Encoding.PEM) + crl.sign(authority.key, SHA256()).public_bytes(Encoding.PEM)
-    )
-    (tmp_path / "server.pem").write_bytes(authority.sign_server(("localhost",), now.timestamp()))
-    anchors = authority.issuer.public_bytes(Encoding.PEM).decode()
-    trust = Trust(anchors, 1, mine.public_bytes(Encoding.PEM).decode(), write_key(key))
-    if what == "missing":
-        trust = trust.anonymous()
-    server = await asyncio.create_subprocess_exec(
-        *(openssl, "s_server", "-accept", "127.0.0.1:0", "-cert", str(tmp_path / "server.pem"), version, "-www"),
-        *("-key", str(tmp_path / "server.pem"), "-Verify", "2", "-verify_return_error"),
-        *("-CAfile", str(tmp_path / "ca.pem"), "-crl_check"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    transport = Transport(lambda: True)
-    try:
-        assert server.stdout is not None
-        async with asyncio.timeout(TIMEOUT_S):
-            while b"ACCEPT" not in (line := await server.stdout.readline()):
-                assert line
-        port = int(line.rpartition(b":")[2])
-        with pytest.raises(Unreached) as caught:
-            await transport.ask(Question("GET", f"https://localhost:{port}/"), trust)
-    finally:
-        await transport.close()
-        server.kill()
-        await server.wait()
+async def test_h17_an_alert_about_our_certificate_is_known_as_one(tmp_path: Path, what: str, version: str) -> None:
+    """Which alert it is differs with the version of TLS; that it is about our certificate does not."""
+    circle = Circle()
+    trust, transport = circle.trust(what), Transport(lambda: True)
+    async with alerting(tmp_path, circle, version) as url:
+        try:
+            with pytest.raises(Unreached) as caught:
+                await transport.ask(Question("GET", url), trust)
+        finally:
+            await transport.close()
     if version == "-tls1_2" and what == "missing":
         assert caught.value.obstacle is Obstacle.TLS, "TLS 1.2 has no alert of its own for it"
         return
@@ -294,10 +245,10 @@ async def child(vendor: Vendor, tmp_path: Path, bound: Bond, event: str, nth: in
     ("event", "nth"),
     [("os.rename", 1), ("os.rename", 2), ("os.rename", 3), ("os.rename", 4), ("open", 3), ("open", 8)],
 )
-async def test_killed_while_it_writes_it_goes_on_with_the_same_key_and_token(
+async def test_h19_killed_while_it_writes_it_goes_on_with_the_same_key_and_token(
     tmp_path: Path, event: str, nth: int
 ) -> None:
-    """19: renames 1 to 4 put the token, the CSR, the candidate and the promotion into place; opens are around them."""
+    """Renames 1 to 4 put the token, the CSR, the candidate and the promotion into place; opens are around them."""
     async with vending() as vendor:
         bound = bond(vendor.url)
         assert await child(vendor, tmp_path, bound, event, nth) == -signal.SIGKILL

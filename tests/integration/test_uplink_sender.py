@@ -224,7 +224,7 @@ def test_halves_are_the_whole_in_order_and_the_same_each_time(stream: Stream) ->
     assert said(first) + said(second) == said(whole)
 
 
-async def test_413_to_almost_nothing_is_no_receiver(started: Started) -> None:
+async def test_h25_413_to_almost_nothing_is_no_receiver(started: Started) -> None:
     ids = await started.begin(1)
     started.line.otherwise = lambda *_: Said(413, HTML)
     for _ in range(POISON + 2):

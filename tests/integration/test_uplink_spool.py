@@ -46,7 +46,7 @@ async def test_batches_come_back_in_order_with_their_bytes(uplink_db: Database) 
     assert await spool.next(wanted, ALL) is None
 
 
-async def test_nothing_is_added_under_a_consent_that_does_not_hold(uplink_db: Database) -> None:
+async def test_h4_nothing_is_added_under_a_consent_that_does_not_hold(uplink_db: Database) -> None:
     spool, wanted = Spool(uplink_db), consent()
     with pytest.raises(SpoolClosed):
         await spool.add(wanted, batches_of(wanted), NOW)
@@ -169,7 +169,7 @@ async def test_h10_a_narrowed_consent_keeps_what_it_allows(uplink_db: Database) 
     assert await spool.counts() == {"not-consented": 2}
 
 
-async def test_a_decision_of_another_instance_is_not_undone(uplink_db: Database) -> None:
+async def test_h4_a_decision_of_another_instance_is_not_undone(uplink_db: Database) -> None:
     epochs = Epochs(uplink_db)
     await epochs.open(consent(epoch=5))
     with pytest.raises(Overtaken):

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from uplink.client.endpoint import IngestProber
 from uplink.client.enroller import Enroller, Enrolment
 from uplink.client.enrolment import Word
 from uplink.client.est import EstRegistrar
 from uplink.client.identity import Bond, Identity, read_identity
+from uplink.client.prober import IngestProber
 from uplink.client.transport import Transport
 from uplink.client.vault import FileVault, Vault
 from validator.clock import FakeClock

@@ -265,8 +265,10 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Ours, without what would change the service, and with `more`. Local tokens are left where tests look for them."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith(("MUSTER_", "PG", "OTEL_"))}
     more = {"MUSTER_RUNTIME_DIR": os.environ.get("MUSTER_RUNTIME_DIR", ""), **more}
-    for key in ("KUBECONFIG", "COLUMNS", "NO_COLOR"):
+    for key in ("KUBECONFIG", "COLUMNS", "NO_COLOR", "DO_NOT_TRACK"):
         ours.pop(key, None)
+    for key in [key for key in ours if key.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy")]:
+        del ours[key]
     return {**ours, "PYTHONPATH": str(_REPOSITORY), **{key: value for key, value in more.items() if value}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from uuid import UUID, uuid5
 
 from uplink.client.batch import Batch, Identity
 from uplink.client.commitments import commitments
-from uplink.client.consent import Impossible, Offer, Wanted, Who, give
+from uplink.client.consent import Found, Impossible, Offer, Standing, Wanted, Who, give
 from uplink.client.desk import Desk
 from uplink.client.dictionary import dictionary
 from uplink.client.encode import Encoder
@@ -141,16 +142,42 @@ class RememberingLink:
         self.told: list[str] = []
         self.tokens: list[str | None] = []
         self.kept: dict[Stream, Batch] = {}
+        self.heeded: list[Standing] = []
+        self.is_overtaken = False
+        self.defects: list[Exception] = []
         self._source = source
         self._given: Given | None = None
 
     def state(self) -> LinkState:
         return LinkState("off" if self._given is None else "active", waiting_batches=len(self.kept))
 
-    async def began(self, given: Given, activation_token: str | None) -> None:
+    def open(self, db: object) -> None:
+        self.told.append("open")
+
+    async def run(self, found: Found) -> None:
+        self.told.append("run")
+        if self.defects:
+            raise self.defects.pop()
+        await asyncio.Event().wait()
+
+    async def lead(self) -> None:
+        self.told.append("lead")
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        self.told.append("close")
+
+    async def began(self, standing: Standing, activation_token: str | None) -> None:
         self.told.append("began")
         self.tokens.append(activation_token)
-        self._given = given
+        self._given = standing.given
+
+    async def heed(self, standing: Standing) -> None:
+        self.heeded.append(standing)
+
+    def overtaken(self) -> bool:
+        said, self.is_overtaken = self.is_overtaken, False
+        return said
 
     def silence(self) -> None:
         self.told.append("silence")
@@ -175,7 +202,7 @@ class RememberingLink:
             raise Impossible("nothing was ever sent from here")
         self.told.append("forget")
 
-    async def export(self) -> AsyncIterator[bytes]:
+    async def export(self, standing: Standing) -> AsyncIterator[bytes]:
         for batch in self.kept.values():
             yield batch.raw
 
@@ -193,4 +220,6 @@ class Bench:
         self.source = MadeUpFacts(known, changes)
         self.link = RememberingLink(self.source)
         self.desk = Desk(directory, lambda: self.offer, self.environ)
-        self.telemetry = LocalTelemetry(self.desk, self.source, self.link, self.clock, "0.1.0")
+        self.telemetry = LocalTelemetry(
+            self.desk, self.source, self.link, self.clock, "0.1.0", watch_s=0.01, again_s=0.01
+        )

@@ -84,15 +84,14 @@ def test_the_agents_tree_has_the_tasks_that_an_agent_has() -> None:
     assert set(re.findall(r"create_task\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*?name=f?\"([a-z-]+)", code)) == told
 
 
-PACKAGES = ("muster", "collector", "validator", "store")
+PACKAGES = ("muster", "collector", "uplink", "validator", "store")
 
 
 def runs(path: Path) -> bool:
-    """Whether it is part of the service, not of the demo, a command, or the agent."""
+    """Whether it is part of the service, not of the demo, a command, the receiver, or the agent."""
     agent = path in {ROOT / "validator/probes/renewed.py", ROOT / "muster/agent.py"}
-    return (
-        not ({"demo", "cli", "ops", "agent"} & set(path.relative_to(ROOT).parts) or agent) or path.name == "notify.py"
-    )
+    apart = {"demo", "cli", "ops", "agent", "receiver"} & set(path.relative_to(ROOT).parts)
+    return not (apart or agent) or path.name == "notify.py"
 
 
 # -- reasons

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tests.support.telemetry import ANN, NOW, Bench, given, wanted
 from uplink.client.chain import START, Head, appended, check
 from uplink.client.consent import Absent, Who, Word
-from uplink.client.private_file import PrivateFileError, read_private, write_private
 from uplink.client.record import Given, RecordError, Withdrawn, read_record, write_record
 from uplink.client.streams import Stream
+from uplink.wire.private_file import PrivateFileError, write_private
 
 
 @pytest.fixture
@@ -126,14 +126,6 @@ def test_h1_a_link_a_pipe_and_a_directory_are_off(bench: Bench, tmp_path: Path) 
     assert bench.desk.standing().word is Word.OFF
 
 
-def test_a_file_that_never_ends_is_not_read(tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
-    write_private(tmp_path / "long", b"x" * 100)
-    with pytest.raises(PrivateFileError, match="longer than 99 bytes"):
-        read_private(tmp_path / "long", 99)
-    assert read_private(tmp_path / "long", 100) == b"x" * 100
-
-
 # -- decisions
 
 
@@ -146,7 +138,16 @@ def test_off_stays_written_down_and_the_epoch_only_rises(bench: Bench) -> None:
     assert first.epoch < off.epoch < second.epoch
     bench.desk.place.unlink()
     assert switched_on(bench).epoch > second.epoch
-    assert bench.desk.withdraw(ANN, NOW, above=1000).record.epoch == 1001
+
+
+def test_yielding_to_a_later_decision_elsewhere_keeps_the_epoch_and_is_logged(bench: Bench) -> None:
+    given = switched_on(bench)
+    done = bench.desk.yield_to(Who("another instance", "database"), NOW + 1)
+    assert done is not None
+    assert isinstance(done.record, Withdrawn)
+    assert done.record.epoch == given.epoch, "a higher one would end the other's consent at our next start"
+    assert bench.desk.verify().problem == ""
+    assert bench.desk.yield_to(ANN, NOW + 2) is None, "there is nothing left to end"
 
 
 def test_off_once_more_changes_nothing(bench: Bench) -> None:

@@ -84,6 +84,9 @@ def test_the_aim_is_that_of_the_settings() -> None:
 
     assert aim() == (None, None)
     where = {"telemetry_register_url": "https://R.example/", "telemetry_ingest_url": "https://i.example:443"}
+    with pytest.raises(ValueError, match="telemetry_ca_file"):
+        aim(**where)
+    where["telemetry_ca_file"] = "/etc/muster/telemetry-ca.pem"
     endpoints = Endpoints(register_url="https://r.example", ingest_url="https://i.example")
     assert aim(telemetry_organisation="acme", **where) == ("acme", endpoints)
     with pytest.raises(ValueError, match="go together"):

@@ -14,9 +14,9 @@ import pytest
 
 from tests.support.telemetry import ANN, NOW, OFFER, Bench, change, facts, wanted
 from uplink.client.consent import Impossible, Word
-from uplink.client.private_file import PrivateFileError
 from uplink.client.record import Given
 from uplink.client.streams import Stream
+from uplink.wire.private_file import PrivateFileError
 from validator.file_thread import FileThread
 
 _audited: list[tuple[str, str]] = []

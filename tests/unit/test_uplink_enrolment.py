@@ -7,6 +7,7 @@ import base64
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from email.utils import formatdate
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,11 +24,11 @@ from tests.support.est_server import Made, Vendor, leaf, vending
 from uplink.client.enrolment import Word
 from uplink.client.issued import BadCertificate, learn
 from uplink.client.keys import new_key, public_bytes, read_key
-from uplink.client.private_file import PrivateFileError
 from uplink.receiver.authority import Authority
 from uplink.wire import est
 from uplink.wire.identity import installation_of, uris, urn
 from uplink.wire.otlp import CONTENT_TYPE
+from uplink.wire.private_file import PrivateFileError
 
 DAY = 86_400.0
 
@@ -92,7 +93,7 @@ async def test_the_token_is_gone_from_disk_and_memory_after_success(client: Benc
     assert "PRIVATE KEY" not in repr(client.enroller.trust())
 
 
-async def test_key_and_certificate_are_for_nobody_else(client: Bench) -> None:
+async def test_h28_key_and_certificate_are_for_nobody_else(client: Bench) -> None:
     os.umask(0)
     try:
         await enrolled(client)
@@ -102,7 +103,7 @@ async def test_key_and_certificate_are_for_nobody_else(client: Bench) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
-async def test_a_key_that_others_may_read_is_refused_with_the_remedy(client: Bench, mode: int) -> None:
+async def test_h28_a_key_that_others_may_read_is_refused_with_the_remedy(client: Bench, mode: int) -> None:
     await enrolled(client)
     (client.directory / "identity.json").chmod(mode)
     await client.begin(None)
@@ -136,11 +137,13 @@ async def test_before_permission_nothing_is_asked_and_with_it_enrolment_goes_on(
 
 @pytest.mark.parametrize(
     ("header", "wait_s"),
-    [("120", 120), (None, 60), ("0", 1), ("-5", 1), ("9999999999", DAY), ("soon", 60)],
+    [("120", 120), (None, 60), ("0", 1), ("-5", 1), ("9999999999", DAY), ("soon", 60), ("a date", 300)],
 )
-async def test_202_is_waited_for_whatever_its_retry_after(
+async def test_h11_202_is_waited_for_whatever_its_retry_after(
     client: Bench, vendor: Vendor, header: str | None, wait_s: float
 ) -> None:
+    if header == "a date":
+        header = formatdate(client.clock.now() + 300, usegmt=True)
     vendor.sign = lambda _: web.Response(status=202, headers={} if header is None else {"Retry-After": header})
     await client.begin()
     async with client.running():
@@ -148,7 +151,7 @@ async def test_202_is_waited_for_whatever_its_retry_after(
     assert state.next_attempt_at == pytest.approx(client.clock.now() + wait_s, abs=1)
 
 
-async def test_202_survives_a_restart_and_the_same_request_is_repeated(client: Bench, vendor: Vendor) -> None:
+async def test_h11_202_survives_a_restart_and_the_same_request_is_repeated(client: Bench, vendor: Vendor) -> None:
     sign = vendor.sign
     vendor.sign = lambda _: web.Response(status=202, headers={"Retry-After": "300"})
     await client.begin()
@@ -172,7 +175,7 @@ async def test_202_survives_a_restart_and_the_same_request_is_repeated(client: B
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_refused_token_is_never_shown_again(client: Bench, vendor: Vendor, status: int) -> None:
+async def test_h13_a_refused_token_is_never_shown_again(client: Bench, vendor: Vendor, status: int) -> None:
     vendor.sign = lambda _: web.Response(status=status, text=f"token {TOKEN} is used\n")
     await client.begin()
     async with client.running():
@@ -194,15 +197,14 @@ async def test_a_refused_token_is_never_shown_again(client: Bench, vendor: Vendo
 
 
 def _empty_bag() -> bytes:
-    return base64.b64encode(
-        bytes.fromhex("302306092a864886f70d010702a01630140201013100300b06092a864886f70d0107013100"[:0] + "3100")
-    )
+    return base64.b64encode(bytes.fromhex("302306092a864886f70d010702a01630140201013100300b06092a864886f70d0107013100"))
 
 
 GARBAGE: dict[str, Callable[[], Made]] = {
     "no PKCS#7": lambda: base64.b64encode(b"nonsense" * 20),
     "no base64": lambda: b"\x00\xff\x00",
     "an empty bag": _empty_bag,
+    "a certificate in PEM": lambda: Authority.new("Vendor", time.time()).issuer.public_bytes(Encoding.PEM),
     "nothing": lambda: b"",
     "64 KiB and more": lambda: b"A" * 70_000,
     "a portal's page": lambda: web.Response(text="<html>log in", content_type="text/html"),
@@ -214,7 +216,7 @@ GARBAGE: dict[str, Callable[[], Made]] = {
 
 @pytest.mark.parametrize("what", GARBAGE)
 @pytest.mark.parametrize("where", ["cacerts", "simpleenroll"])
-async def test_an_answer_that_is_none_is_tried_again_later_with_the_same_key(
+async def test_h12_an_answer_that_is_none_is_tried_again_later_with_the_same_key(
     client: Bench, vendor: Vendor, what: str, where: str
 ) -> None:
     sign, cacerts = vendor.sign, vendor.cacerts
@@ -252,14 +254,17 @@ async def test_503_is_waited_for_as_it_asks_and_failures_back_off(client: Bench,
     assert waits == pytest.approx([5, 10, 20, 40], abs=0.1)
 
 
-async def test_wrapped_base64_pem_armour_and_extra_certificates_are_fine(client: Bench, vendor: Vendor) -> None:
-    def sign(csr: x509.CertificateSigningRequest) -> bytes:
+async def test_h12_wrapped_base64_pem_armour_and_extra_certificates_are_fine(client: Bench, vendor: Vendor) -> None:
+    def sign(csr: x509.CertificateSigningRequest) -> Made:
         others = [leaf(vendor.authority, new_key().public_key())(csr) for _ in range(2)]
         body = est.encode_certificates(
             [*others, leaf(vendor.authority, csr.public_key())(csr), vendor.authority.issuer]
         )
         wrapped = b"\r\n".join(body[at : at + 76] for at in range(0, len(body), 76))
-        return b"-----BEGIN PKCS7-----\n" + wrapped + b"\n-----END PKCS7-----\n"
+        return web.Response(
+            body=b"-----BEGIN PKCS7-----\n" + wrapped + b"\n-----END PKCS7-----\n",
+            headers={"Content-Type": "application/pkcs7-mime", est.TRANSFER_ENCODING: "8bit"},
+        )
 
     vendor.sign = sign
     got = await enrolled(client)
@@ -289,7 +294,7 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-async def test_a_certificate_that_is_not_what_was_asked_for_is_not_used(
+async def test_h12_a_certificate_that_is_not_what_was_asked_for_is_not_used(
     client: Bench, vendor: Vendor, what: str
 ) -> None:
     wrong, why = BAD[what]
@@ -303,7 +308,7 @@ async def test_a_certificate_that_is_not_what_was_asked_for_is_not_used(
     assert vendor.paths() == ["cacerts", "simpleenroll"], "nothing was probed"
 
 
-async def test_a_certificate_that_begins_a_little_later_is_taken(client: Bench, vendor: Vendor) -> None:
+async def test_h16_a_certificate_that_begins_a_little_later_is_taken(client: Bench, vendor: Vendor) -> None:
     vendor.sign = lambda csr: [leaf(vendor.authority, csr.public_key(), begins=200)(csr)]
     vendor.ingest = lambda _: web.Response(status=503)
     await client.begin()
@@ -362,10 +367,10 @@ async def test_a_candidate_that_the_ingest_never_accepts_is_given_up(client: Ben
 # -- renewal
 
 
-async def test_renewal_at_two_thirds_with_the_subject_and_san_that_the_ca_has_written(
+async def test_h15_renewal_at_two_thirds_with_the_subject_and_san_that_the_ca_has_written(
     client: Bench, vendor: Vendor
 ) -> None:
-    """15: the RA writes another subject, with string types of its own; servers may compare the bytes."""
+    """The RA writes another subject, with string types of its own; servers may compare the bytes."""
     rewritten = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme GmbH", _ASN1Type.PrintableString),
@@ -395,7 +400,7 @@ async def test_renewal_at_two_thirds_with_the_subject_and_san_that_the_ca_has_wr
     assert old not in client.transport._lines, "connections with the old certificate are gone"
 
 
-async def test_a_renewal_that_fails_keeps_the_certificate_and_says_so(client: Bench, vendor: Vendor) -> None:
+async def test_h16_a_renewal_that_fails_keeps_the_certificate_and_says_so(client: Bench, vendor: Vendor) -> None:
     first = await enrolled(client)
     vendor.sign = lambda _: web.Response(status=403, text="revoked\n")
     client.clock.advance(5 * DAY)
@@ -411,7 +416,7 @@ async def test_a_renewal_that_fails_keeps_the_certificate_and_says_so(client: Be
     assert client.enroller.trust() is None
 
 
-async def test_a_clock_that_was_ahead_and_is_set_back_ends_nothing(client: Bench) -> None:
+async def test_h16_a_clock_that_was_ahead_and_is_set_back_ends_nothing(client: Bench) -> None:
     first = await enrolled(client)
     client.clock.advance(400 * DAY)
     assert client.enroller.trust() is None
@@ -420,7 +425,7 @@ async def test_a_clock_that_was_ahead_and_is_set_back_ends_nothing(client: Bench
     assert client.enroller.state().word is Word.ACTIVE
 
 
-async def test_what_the_ingest_does_not_accept_is_renewed_once_a_day(client: Bench, vendor: Vendor) -> None:
+async def test_h13_what_the_ingest_does_not_accept_is_renewed_once_a_day(client: Bench, vendor: Vendor) -> None:
     await enrolled(client)
     async with client.running():
         client.enroller.not_accepted(7)
@@ -431,11 +436,10 @@ async def test_what_the_ingest_does_not_accept_is_renewed_once_a_day(client: Ben
     assert vendor.paths().count("simplereenroll") == 1
 
 
-async def test_ca_roll_over_is_followed_where_the_old_root_vouches_for_the_new(tmp_path: Path) -> None:
-    (tmp_path / "ca").mkdir(mode=0o700)
+async def test_h14_ca_roll_over_is_followed_where_the_old_root_vouches_for_the_new(tmp_path: Path) -> None:
     old = Authority.new("Vendor", time.time())
     anchors = old.issuer.public_bytes(Encoding.PEM).decode()
-    new = old.rolled(tmp_path / "ca", time.time())
+    new = old.rolled(time.time())
     directory = tmp_path / "identity"
     async with vending(new) as vendor, bench(directory, vendor.url, anchors) as client:
         got = await enrolled(client)
@@ -446,12 +450,11 @@ async def test_ca_roll_over_is_followed_where_the_old_root_vouches_for_the_new(t
             assert cert(again) == got
 
 
-def test_roots_follow_each_other_and_a_stranger_stays_one(tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
+def test_h14_roots_follow_each_other_and_a_stranger_stays_one() -> None:
     now = time.time()
     first = Authority.new("Vendor", now)
-    second = first.rolled(tmp_path, now)
-    third = second.rolled(tmp_path, now)
+    second = first.rolled(now)
+    third = second.rolled(now)
     assert learn([first.issuer], second.bundle, now) == (second.issuer,)
     assert learn([first.issuer, second.issuer], third.bundle, now) == (third.issuer,)
     assert learn([first.issuer], first.bundle, now) == ()
@@ -462,7 +465,7 @@ def test_roots_follow_each_other_and_a_stranger_stays_one(tmp_path: Path) -> Non
     assert learn([first.issuer], second.bundle, now + 11 * 365 * DAY) == (), "what has ended vouches for nobody"
 
 
-async def test_a_root_that_nobody_vouches_for_is_not_learned(client: Bench, vendor: Vendor) -> None:
+async def test_h14_a_root_that_nobody_vouches_for_is_not_learned(client: Bench, vendor: Vendor) -> None:
     stranger = Authority.new("Vendor", time.time())
     vendor.cacerts = lambda: [vendor.authority.issuer, stranger.issuer]
     await enrolled(client)
@@ -473,8 +476,9 @@ async def test_a_root_that_nobody_vouches_for_is_not_learned(client: Bench, vend
 
 
 @pytest.mark.parametrize("what", ["organisation", "host", "consent_id", "installation_id", "register_url"])
-async def test_another_bond_never_gets_the_identity_of_the_one_before(client: Bench, what: str) -> None:
-    """8: organisation changed, cluster recycled, consent anew, endpoint edited: destroyed, and enrolled again."""
+async def test_h8_another_bond_never_gets_the_identity_of_the_one_before(client: Bench, what: str) -> None:
+    """Organisation changed, cluster recycled, consent anew, endpoint edited: destroyed, and enrolled again."""
+    client.bond = client.bond.model_copy(update={"host": "one"})
     await enrolled(client)
     value = uuid4() if what.endswith("_id") else "other"
     other = client.bond.model_copy(update={what: value})
@@ -488,7 +492,19 @@ async def test_another_bond_never_gets_the_identity_of_the_one_before(client: Be
     assert installation_of(cert(client)) == client.bond.installation_id
 
 
-async def test_a_damaged_identity_does_not_count_and_a_new_token_mends_it(client: Bench) -> None:
+async def test_h8_the_uid_of_our_cluster_that_is_known_only_later_is_kept_then(client: Bench) -> None:
+    """Else an identity from a start in which nobody could read it would serve every cluster for ever."""
+    await enrolled(client)
+    assert client.bond.host == ""
+    for host in ("", "one", ""):
+        assert await client.begin(None, client.bond.model_copy(update={"host": host}))
+        assert client.enroller.state().word is Word.ACTIVE
+    assert client.kept().bond.host == "one"
+    assert not await client.begin(None, client.bond.model_copy(update={"host": "recycled"}))
+    assert client.files() == []
+
+
+async def test_h18_a_damaged_identity_does_not_count_and_a_new_token_mends_it(client: Bench) -> None:
     await enrolled(client)
     file = client.directory / "identity.json"
     file.write_bytes(file.read_bytes().replace(b"BEGIN EC", b"BEGIN XX").replace(b"BEGIN PRIVATE", b"BEGIN PIRATE"))
@@ -531,7 +547,7 @@ async def test_what_cant_be_destroyed_is_an_error_that_names_it(client: Bench) -
     assert client.enroller.trust() is None
 
 
-async def test_off_while_an_answer_is_on_its_way_brings_nothing_back(client: Bench, vendor: Vendor) -> None:
+async def test_h3_off_while_an_answer_is_on_its_way_brings_nothing_back(client: Bench, vendor: Vendor) -> None:
     sign = vendor.sign
 
     def off_then_sign(csr: x509.CertificateSigningRequest) -> Made:
@@ -568,7 +584,7 @@ async def test_cancelled_at_each_await_it_goes_on_where_it_was(client: Bench, ve
     assert client.kept().token is None
 
 
-async def test_no_space_for_the_identity_stands_still_and_says_so(vendor: Vendor, tmp_path: Path) -> None:
+async def test_h18_no_space_for_the_identity_stands_still_and_says_so(vendor: Vendor, tmp_path: Path) -> None:
     class Full:
         place = "full"
         full = False

@@ -64,7 +64,7 @@ class Heard:
             self.events.append(event)
 
 
-async def test_before_consent_there_is_no_name_looked_up_and_no_socket_made(server: Impostor) -> None:
+async def test_h1_before_consent_there_is_no_name_looked_up_and_no_socket_made(server: Impostor) -> None:
     async with server.saying(http(200)) as peer, transport(lambda: False) as line:
         heard = Heard()
         for url in (peer.url, "https://register.example.com"):
@@ -80,7 +80,7 @@ async def test_before_consent_there_is_no_name_looked_up_and_no_socket_made(serv
     assert peer.connections == 1
 
 
-async def test_permission_that_ends_after_the_name_was_found_makes_no_socket(server: Impostor) -> None:
+async def test_h3_permission_that_ends_after_the_name_was_found_makes_no_socket(server: Impostor) -> None:
     looks = iter([True, False])
     async with server.saying(http(200)) as peer, transport(lambda: next(looks, False)) as line:
         with pytest.raises(Silenced):
@@ -88,7 +88,7 @@ async def test_permission_that_ends_after_the_name_was_found_makes_no_socket(ser
     assert peer.connections == 0
 
 
-async def test_a_wrong_ca_is_not_believed_and_the_error_tells_of_inspecting_proxies(server: Impostor) -> None:
+async def test_h22_a_wrong_ca_is_not_believed_and_the_error_tells_of_inspecting_proxies(server: Impostor) -> None:
     async with server.saying(http(200)) as peer:
         error = await obstacle(peer, Impostor().trust)
     assert error.obstacle is Obstacle.TLS
@@ -102,7 +102,7 @@ async def test_without_anchors_nobody_is_believed_not_even_whom_the_system_trust
     assert peer.connections == 0
 
 
-async def test_a_redirect_is_an_answer_and_nobody_goes_there(server: Impostor) -> None:
+async def test_h21_a_redirect_is_an_answer_and_nobody_goes_there(server: Impostor) -> None:
     async with server.saying(http(200)) as other:
         answer = http(307, Location=other.url)
         async with server.saying(answer) as peer:
@@ -111,7 +111,7 @@ async def test_a_redirect_is_an_answer_and_nobody_goes_there(server: Impostor) -
 
 
 @pytest.mark.parametrize("framed", [1, 0])
-async def test_an_endless_answer_is_cut_off_at_its_bound(server: Impostor, framed: int) -> None:
+async def test_h21_an_endless_answer_is_cut_off_at_its_bound(server: Impostor, framed: int) -> None:
     sent = 0
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -129,7 +129,7 @@ async def test_an_endless_answer_is_cut_off_at_its_bound(server: Impostor, frame
     assert sent < 50_000_000
 
 
-async def test_a_packed_answer_stays_packed(server: Impostor) -> None:
+async def test_h21_a_packed_answer_stays_packed(server: Impostor) -> None:
     async with server.saying(http(200, b"\x1f\x8b bomb", Content_Encoding="gzip")) as peer:
         got = await ask(peer, server.trust)
     assert (got.body, got.content_encoding) == (b"\x1f\x8b bomb", "gzip")
@@ -152,7 +152,7 @@ async def test_a_slow_loris_costs_its_deadline_and_no_more(server: Impostor) -> 
 
 
 @pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", b""])
-async def test_what_is_no_http_is_said_to_be_so(server: Impostor, said: bytes) -> None:
+async def test_h21_what_is_no_http_is_said_to_be_so(server: Impostor, said: bytes) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(said)
@@ -170,7 +170,7 @@ async def test_nobody_there_is_a_connect_error() -> None:
         assert (await obstacle(peer, Impostor().trust)).obstacle is Obstacle.CONNECT
 
 
-async def test_skew_is_our_clock_against_the_servers(server: Impostor) -> None:
+async def test_h16_skew_is_our_clock_against_the_servers(server: Impostor) -> None:
     async with server.saying(http(200, Date="Tue, 15 Nov 1994 08:12:31 GMT")) as peer:
         got = await ask(peer, server.trust)
     assert got.skew_s(784887151.0 + 30) == 30
@@ -196,7 +196,7 @@ async def test_a_body_travels_whole_with_its_length(server: Impostor) -> None:
 
 
 @on_both_loops
-async def test_an_endpoint_with_ipv6_alone(server: Impostor) -> None:
+async def test_h23_an_endpoint_with_ipv6_alone(server: Impostor) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(http(200))
@@ -211,7 +211,7 @@ async def test_an_endpoint_with_ipv6_alone(server: Impostor) -> None:
 
 
 @on_both_loops
-async def test_through_a_proxy_by_connect_with_its_credentials(server: Impostor) -> None:
+async def test_h22_through_a_proxy_by_connect_with_its_credentials(server: Impostor) -> None:
     async with server.saying(http(200)) as peer, proxying(wants=BASIC) as proxy:
         setting = f"http://ann:hunter2%2Fcanary@127.0.0.1:{proxy.port}"
         assert (await ask(peer, server.trust, setting=setting)).status == 200
@@ -219,7 +219,7 @@ async def test_through_a_proxy_by_connect_with_its_credentials(server: Impostor)
     assert b"roxy" not in peer.heads[0]
 
 
-async def test_a_proxy_that_refuses_is_never_gone_round(server: Impostor) -> None:
+async def test_h22_a_proxy_that_refuses_is_never_gone_round(server: Impostor) -> None:
     async with server.saying(http(200)) as peer, proxying(wants=BASIC) as proxy:
         wrong = await obstacle(peer, server.trust, setting=f"http://ann:{ODD_PASSWORD[:7]}@127.0.0.1:{proxy.port}")
         assert (wrong.obstacle, "407" in str(wrong)) == (Obstacle.PROXY, True)
@@ -231,7 +231,7 @@ async def test_a_proxy_that_refuses_is_never_gone_round(server: Impostor) -> Non
     assert peer.connections == second.connections == 0
 
 
-async def test_a_proxy_that_looks_into_tls_is_not_believed(server: Impostor) -> None:
+async def test_h22_a_proxy_that_looks_into_tls_is_not_believed(server: Impostor) -> None:
     looking = Impostor()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -255,7 +255,7 @@ async def test_a_proxy_that_looks_into_tls_is_not_believed(server: Impostor) -> 
         ("http://proxy/path", "has to be"),
     ],
 )
-async def test_a_proxy_that_cant_be_used_is_refused_with_the_reason(server: Impostor, url: str, why: str) -> None:
+async def test_h22_a_proxy_that_cant_be_used_is_refused_with_the_reason(server: Impostor, url: str, why: str) -> None:
     with pytest.raises(ProxyError, match=why) as caught:
         parse(url)
     assert "hunter2" not in str(caught.value)
@@ -266,7 +266,7 @@ async def test_a_proxy_that_cant_be_used_is_refused_with_the_reason(server: Impo
     assert peer.connections == 0
 
 
-def test_which_proxy_leads_there() -> None:
+def test_h22_which_proxy_leads_there() -> None:
     environ = {"HTTPS_PROXY": "http://a:1", "NO_PROXY": "example.com, 10.0.0.1"}
     assert str(Proxies(environ=environ).to("vendor.example.net", 443)) == "a:1"
     assert Proxies(environ=environ).to("ingest.example.com", 443) is None
@@ -282,7 +282,7 @@ def test_which_proxy_leads_there() -> None:
 
 
 @on_both_loops
-async def test_abort_in_an_upload_takes_back_what_the_kernel_still_holds(server: Impostor) -> None:
+async def test_h3_abort_in_an_upload_takes_back_what_the_kernel_still_holds(server: Impostor) -> None:
     """A slow link: after 100 kB it stands still, with a small window, and nearly all of a MiB waits on our side."""
     before, after = 0, 0
     stands, goes, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -329,7 +329,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @on_both_loops
 @pytest.mark.parametrize("stage", ["tcp", "tls", "answer", "proxy"])
-async def test_abort_ends_a_request_in_every_stage_at_once(server: Impostor, stage: str) -> None:
+async def test_h3_abort_ends_a_request_in_every_stage_at_once(server: Impostor, stage: str) -> None:
     async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
         await reader.read()
@@ -359,7 +359,7 @@ async def test_abort_ends_a_request_in_every_stage_at_once(server: Impostor, sta
 
 
 @on_both_loops
-async def test_abort_in_a_look_up_asks_no_name_server_again(server: Impostor) -> None:
+async def test_h3_abort_in_a_look_up_asks_no_name_server_again(server: Impostor) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         silent.setblocking(False)
@@ -384,7 +384,7 @@ def _waiting(here: socket.socket) -> list[bytes]:
     return found
 
 
-async def test_permission_that_ends_in_an_upload_cuts_it_off(server: Impostor) -> None:
+async def test_h3_permission_that_ends_in_an_upload_cuts_it_off(server: Impostor) -> None:
     allowed, got = True, bytearray()
 
     async def slow(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:

@@ -39,6 +39,16 @@ def test_wrapped_lines_pem_and_plain_der_are_read_too(certificate: x509.Certific
         assert est.decode_certificates(body) == [certificate]
 
 
+def test_a_bag_whose_certificates_are_in_any_order_is_read_without_a_warning(certificate: x509.Certificate) -> None:
+    """DER sorts a SET; openssl's `crl2pkcs7` does not."""
+    both = [certificate, Authority.new("Other", 1_800_000_000).issuer]
+    ders = [each.public_bytes(Encoding.DER) for each in both]
+    der = pkcs7.serialize_certificates(both, Encoding.DER)
+    sorted_, unsorted = b"".join(sorted(ders)), b"".join(sorted(ders, reverse=True))
+    assert sorted_ in der
+    assert len(est.decode_certificates(base64.b64encode(der.replace(sorted_, unsorted)))) == 2
+
+
 def test_what_is_no_bag_of_certificates_is_refused(certificate: x509.Certificate) -> None:
     empty = bytes.fromhex(
         "302306092a864886f70d010702a0163014020101310030 0b06092a864886f70d0107013100".replace(" ", "")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from uplink.client.chain import Checked, Head, appended, check
 from uplink.client.consent import Who
-from uplink.client.private_file import (
+from uplink.wire.private_file import (
     PrivateFileError,
     make_directory,
     opened,

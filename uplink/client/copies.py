@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import UUID
 
 from uplink.client.batch import Batch
-from uplink.client.private_file import PrivateFileError, make_directory
+from uplink.wire.private_file import PrivateFileError, make_directory
 from validator.file_thread import FileThread
 
 MAX_COPIES = 500

@@ -28,7 +28,6 @@ from uplink.client.consent import (
     narrowed,
     withdraw,
 )
-from uplink.client.private_file import PrivateFileError, read_private, write_private
 from uplink.client.record import (
     MAX_RECORD_BYTES,
     Given,
@@ -40,6 +39,7 @@ from uplink.client.record import (
     write_record,
 )
 from uplink.client.streams import Stream
+from uplink.wire.private_file import PrivateFileError, read_private, write_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +96,16 @@ class Desk:
         write_private(self.place, write_record(record))
         return Done(record, head)
 
-    def narrow(self, without: frozenset[Stream], who: Who, now: float, *, above: int = 0) -> Done:
+    def narrow(self, without: frozenset[Stream], who: Who, now: float) -> Done:
         """Less of a consent that there is. Raises `Impossible`, and `PrivateFileError` where it could not be kept."""
         found = self.found()
         if not isinstance(found, Given):
             raise Impossible("telemetry is off: there is nothing to narrow")
-        record = narrowed(found, without, self._next_epoch(above))
+        record = narrowed(found, without, self._next_epoch(0))
         write_private(self.place, write_record(record))
         return self._noted(record, who, "narrow", {**shown(record), "without": sorted(without)}, now)
 
-    def withdraw(self, who: Who, now: float, *, above: int = 0) -> Done:
+    def withdraw(self, who: Who, now: float) -> Done:
         """Off. Whatever is wrong with the files: where the record can't be written it is removed.
 
         What is off stays as it is, with who switched it off.
@@ -114,14 +114,28 @@ class Desk:
         lives, and the text says what keeps the next one silent.
         """
         found = self.found()
-        if isinstance(found, Withdrawn) and found.epoch >= above:
+        if isinstance(found, Withdrawn):
             return Done(found, None)
-        record = withdraw(who, self._next_epoch(above), now)
+        record = withdraw(who, self._next_epoch(0), now)
         try:
             write_private(self.place, write_record(record))
         except PrivateFileError as error:
             self._remove(error)
             return Done(record, None, f"{error}. The record of the consent was removed instead")
+        return self._noted(record, who, "off", shown(record), now)
+
+    def yield_to(self, who: Who, now: float) -> Done | None:
+        """Somebody has decided later on another instance: off here, with the epoch that there is.
+
+        A new one would be above theirs, and end their consent at our next start. None: there is nothing to end.
+
+        Raises `PrivateFileError`.
+        """
+        found = self.found()
+        if not isinstance(found, Given):
+            return None
+        record = withdraw(who, found.epoch, now)
+        write_private(self.place, write_record(record))
         return self._noted(record, who, "off", shown(record), now)
 
     def verify(self) -> Checked:

@@ -10,13 +10,13 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
 import structlog
 from cryptography import x509
 
-from uplink.client.endpoint import Prober
 from uplink.client.enrolment import (
     NO_TOKEN,
     Do,
@@ -37,13 +37,14 @@ from uplink.client.enrolment import (
 from uplink.client.identity import Bond, Certified, Identity, IdentityError, read_identity, write_identity
 from uplink.client.issued import BadCertificate, check, learn, read_anchors
 from uplink.client.keys import first_csr, new_key, read_key, renewal_csr
-from uplink.client.private_file import PrivateFileError
+from uplink.client.prober import Prober
 from uplink.client.registrar import Later, NotNow, Refused, Registrar
 from uplink.client.trust import Trust
 from uplink.client.unreached import Silenced, Unreached
 from uplink.client.vault import Vault
 from uplink.wire.bounds import MAX_LIFETIME_DAYS
 from uplink.wire.errors import WireError
+from uplink.wire.private_file import PrivateFileError
 from uplink.wire.verdicts import Act
 from validator.clock import Clock
 
@@ -149,6 +150,11 @@ class Enroller:
             self._woken.set()  # written with the next step: lost in a crash, it is said again
 
     # -- what others ask
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is an identity to go on with, or to become one."""
+        return self._session is not None
 
     def trust(self) -> Trust | None:
         """What data goes with; None while there is no certificate that works."""
@@ -285,10 +291,14 @@ class Enroller:
             before = None if raw is None else read_identity(raw)
         except IdentityError as error:
             self._trouble = f"{self._vault.place} does not count: {error}. {NO_TOKEN}"
-        if before is not None and before.bond != bond:
+        if before is not None and not before.bond.same(bond):
             ours, before = False, None
             await self._vault.destroy()
         if before is not None and (token is None or self._works(before)):
+            if bond.host and not before.bond.host:  # it could not be read when this identity was made
+                before = before.model_copy(update={"bond": bond})
+                with suppress(PrivateFileError):  # then at the next start
+                    await self._vault.write(write_identity(before))
             return before, ours
         if token is None:
             self._trouble = self._trouble or NO_TOKEN

@@ -8,7 +8,6 @@ asks for no more). `csrattrs` is not asked: our CSR is the same whatever it says
 from __future__ import annotations
 
 import base64
-import warnings
 from typing import Final
 
 from cryptography import x509
@@ -87,9 +86,7 @@ class EstRegistrar:
         if _type(answer) != est.CERTIFICATES_TYPE:
             raise NotNow(f"{self._url} answers with {_type(answer) or 'no type'}: that is no EST server. See its URL")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # openssl sorts no SET, and cryptography warns of BER
-                return tuple(est.decode_certificates(answer.body))
+            return tuple(est.decode_certificates(answer.body))
         except WireError as error:
             raise NotNow(f"{self._url}: {error}") from error
 

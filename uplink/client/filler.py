@@ -34,6 +34,11 @@ _log = structlog.get_logger(__name__)
 METRICS_S = 60.0
 """Between two batches of metrics."""
 
+FIRST_METRICS_S = 10.0
+"""The same for `FIRST_FOR_S` after a consent. What was known before it is not told, so the first batch has little in
+it, and somebody is watching."""
+FIRST_FOR_S = 90.0
+
 LOOK_S = 5.0
 """Between two looks for changes: of health, and of the inventory."""
 
@@ -115,7 +120,9 @@ class Filler:
         return added
 
     def _due(self, under: _Under) -> bool:
-        return under.metrics_at is None or self._clock.now() - under.metrics_at >= METRICS_S
+        now = self._clock.now()
+        every_s = FIRST_METRICS_S if now - under.given.decided_at < FIRST_FOR_S else METRICS_S
+        return under.metrics_at is None or now - under.metrics_at >= every_s
 
     async def _fill(self, stream: Stream, facts: Facts, under: _Under) -> int:
         mark = await self._spool.mark(stream)

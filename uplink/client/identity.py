@@ -39,7 +39,12 @@ class Bond(_Part):
     register_url: Annotated[str, Field(max_length=300)]
     host: Annotated[str, Field(max_length=200)] = ""
     """UID of the cluster that Muster runs in (of its namespace kube-system), where it runs in one: a name and a volume
-    may come back in another cluster, its UID does not."""
+    may come back in another cluster, its UID does not. Empty as long as nobody has read it."""
+
+    def same(self, other: Bond) -> bool:
+        """Whether an identity for the one serves the other: a UID that is not known contradicts none."""
+        unknown = not (self.host and other.host)
+        return self.model_copy(update={"host": other.host}) == other if unknown else self == other
 
 
 class Asking(_Part):

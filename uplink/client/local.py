@@ -7,25 +7,39 @@ file, so that no slow disk keeps anything going.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
-from uplink.client.batch import Batch
+import structlog
+
+from store.errors import StoreError
+from store.pool import Database
 from uplink.client.chain import Checked
 from uplink.client.consent import Absent, Impossible, Offer, Standing, Wanted, Who, Word, decide
 from uplink.client.desk import Desk, Done
 from uplink.client.facts import FactSource
 from uplink.client.preview import PRETENDED_S, Preview, kept, pretended
-from uplink.client.private_file import PrivateFileError
 from uplink.client.record import Given, Scope
 from uplink.client.streams import Stream
 from uplink.client.telemetry import Link, LinkState
+from uplink.wire.private_file import PrivateFileError
 from validator.clock import Clock
 from validator.file_thread import FileThread
 
+_log = structlog.get_logger(__name__)
+
 FILES_S = 5.0
 """For one read or write of the files. A disk that takes longer counts as one that can't be read."""
+
+WATCH_S = 1.0
+"""Between two looks at the file: whoever removes it is heard so soon."""
+
+AGAIN_S = 5.0
+"""After a defect, and while there is no database."""
+
+ELSEWHERE = Who("another instance", "database")
 
 MAX_CHANGES = 2000
 """Transitions that a preview looks at; a batch has room for about so many."""
@@ -33,48 +47,84 @@ MAX_CHANGES = 2000
 T = TypeVar("T")
 
 
-class NoLink:
-    """Nothing is sent: there is no enrolment, no spool and no sender here."""
-
-    def state(self) -> LinkState:
-        return LinkState("off")
-
-    async def began(self, given: Given, activation_token: str | None) -> None:
-        pass
-
-    def silence(self) -> None:
-        pass
-
-    async def ended(self) -> None:
-        pass
-
-    async def head(self, stream: Stream) -> Batch | None:
-        return None
-
-    async def forget(self) -> None:
-        raise Impossible("nothing was ever sent from here")
-
-    async def export(self) -> AsyncIterator[bytes]:
-        raise Impossible("there is nothing that could write an export")
-        yield b""
-
-    async def known_epoch(self) -> int:
-        raise Impossible("this release shows what would leave, and sends nothing yet: there is nothing to switch on")
-
-
 class LocalTelemetry:
     """See `Telemetry`."""
 
-    def __init__(self, desk: Desk, facts: FactSource, link: Link, clock: Clock, service_version: str) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        facts: FactSource,
+        link: Link,
+        clock: Clock,
+        service_version: str,
+        *,
+        watch_s: float = WATCH_S,
+        again_s: float = AGAIN_S,
+    ) -> None:
         self._desk = desk
         self._facts = facts
         self._link = link
         self._clock = clock
         self._version = service_version
+        self._watch_s = watch_s
+        self._again_s = again_s
         self._files = FileThread("telemetry-files")
         self._deciding = asyncio.Lock()
+        self._open = asyncio.Event()
         self._silenced = ""
         """Why nothing is sent whatever the file says: it can't be written."""
+
+    # -- the tasks
+
+    async def run(self, open_database: Callable[[], Awaitable[Database]]) -> NoReturn:
+        """On every instance, until it is cancelled. A defect in here silences telemetry, and ends nothing else."""
+        async with AsyncExitStack() as cleanup:
+            cleanup.push_async_callback(self._link.close)
+            while not self._open.is_set():
+                try:
+                    db = await open_database()
+                except StoreError as error:
+                    _log.info("telemetry waits for the database", error=str(error))
+                    await asyncio.sleep(self._again_s)
+                    continue
+                cleanup.push_async_callback(db.close)
+                self._link.open(db)
+                self._open.set()
+            await self._again_and_again(self._run)
+        raise AssertionError("unreachable")
+
+    async def lead(self) -> NoReturn:
+        """While this instance leads, until it is cancelled."""
+        await self._open.wait()
+        await self._again_and_again(self._link.lead)
+
+    async def _again_and_again(self, job: Callable[[], Awaitable[None]]) -> NoReturn:
+        while True:
+            try:
+                await job()
+            except Exception:  # noqa: BLE001 - whatever it is, the fleet is watched on
+                self._link.silence()
+                _log.exception("telemetry has failed; it is silent, and begins again", again_s=self._again_s)
+            await asyncio.sleep(self._again_s)
+
+    async def _run(self) -> None:
+        found = await self._files.run(self._desk.found, FILES_S)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._link.run(found), name="uplink")
+            tasks.create_task(self._watch(), name="telemetry-file")
+
+    async def _watch(self) -> NoReturn:
+        """The file decides, whoever writes or removes it; and it has to say what another instance has decided."""
+        while True:
+            async with self._deciding:
+                if self._link.overtaken():
+                    await self._write(partial(self._desk.yield_to, ELSEWHERE, self._clock.now()))
+                standing = await self.standing()
+                if not self._silenced:  # since: nothing is waited for in between
+                    await self._link.heed(standing)
+            await asyncio.sleep(self._watch_s)
+
+    # -- what people ask
 
     @property
     def place(self) -> str:
@@ -102,11 +152,10 @@ class LocalTelemetry:
         above = await self._link.known_epoch()
         async with self._deciding:
             done = await self._write(partial(self._desk.give, wanted, who, self._clock.now(), above=above))
-            assert isinstance(done.record, Given)
             self._silenced = ""
             self._link.silence()
             await self._link.ended()  # of the consent before: what was gathered under it is never relabelled
-            await self._link.began(done.record, activation_token)
+            await self._link.began(await self.standing(), activation_token)
         return done
 
     async def turn_off(self, who: Who, streams: frozenset[Stream] = frozenset()) -> Done:
@@ -152,7 +201,7 @@ class LocalTelemetry:
             raise Impossible(f"an export needs a consent, too, and telemetry is {standing.word}: {standing.why}")
         about = {"epoch": standing.record.epoch}
         await self._write(partial(self._desk.note, who, "export", about, self._clock.now()))
-        return self._link.export()
+        return self._link.export(standing)
 
     def _silence(self, why: str) -> None:
         """Before any file is touched and without waiting for anything."""
@@ -162,8 +211,7 @@ class LocalTelemetry:
     async def _narrow(self, who: Who, streams: frozenset[Stream]) -> Done:
         self._link.silence()
         done = await self._write(partial(self._desk.narrow, streams, who, self._clock.now()))
-        assert isinstance(done.record, Given)
-        await self._link.began(done.record, None)
+        await self._link.began(await self.standing(), None)
         return done
 
     async def _consented(self) -> frozenset[Stream]:

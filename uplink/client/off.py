@@ -109,6 +109,8 @@ class Off:
         self._wanted.set()
 
     async def _finished(self) -> bool:
+        if self._key_left:
+            await self._kill()
         try:
             if (closing := self._closing) is not None:
                 await closing()
@@ -125,8 +127,6 @@ class Off:
             return False
         if not self._full:
             self._settled.set()
-        if self._key_left:
-            await self._kill()
         return not self.unfinished
 
     async def _kill(self) -> None:

@@ -156,7 +156,7 @@ class Sender:
     async def step(self) -> float | None:
         """Send one batch; gives the seconds to wait before the next, None where there is nothing to send.
 
-        Raises `StoreError`, `SpoolClosed`, and `TimeoutError` where our own thread is stuck.
+        Before anything is sent raises `StoreError` and, where our own thread is stuck, `TimeoutError`. `SpoolClosed`.
         """
         standing, line = self._gate.standing, self._line()
         if standing is None or (given := standing.given) is None:
@@ -184,7 +184,13 @@ class Sender:
             except Unreached as error:
                 return self._unreached(error, line)
         self._at("after answer")
-        return await self._answered(batch, reply, line, given)
+        try:
+            return await self._answered(batch, reply, line, given)
+        except (StoreError, TimeoutError) as error:
+            # What came of it can't be written down, so it goes again: not five times a second until somebody has room.
+            self._failures += 1
+            wait_s = max(AWAY_S, self._pace.backoff_s(self._failures, self._random))
+            return self._wait("degraded", f"a batch was answered, and the database does not take it: {error}", wait_s)
 
     async def _allowed(self, waiting: Waiting, given: Given) -> bool:
         """Whether the consent allows all of it now; if not, it was replaced or has gone, so look again.
@@ -216,12 +222,11 @@ class Sender:
             act = Act.FAILED
         said = f"the endpoint answers {reply.status}"
         if act is Act.HALVE and len(batch.raw) > SMALLEST_BYTES:
-            self._failures = 0
             return await self._halve(batch, given)
         if act is Act.DROP:
-            self._failures = 0
             code, _ = read_refusal(reply.body)
             await self._spool.drop(batch.id, "refused")
+            self._failures = 0
             _log.warning("a batch was refused", batch=str(batch.id), status=reply.status, code=code)
             return 0.0
         self._failures += 1
@@ -236,8 +241,8 @@ class Sender:
             said = f"{said}, and not as a receiver does: see the proxy, the endpoint's address and the certificate"
             return self._wait("held", said, self._pace.held_s(self._failures, self._random))
         if await self._spool.failed(batch.id) >= POISON and await self._control(batch.signal, line):
-            self._failures = 0
             await self._spool.quarantine(batch.id, f"it was answered {reply.status} {POISON} times")
+            self._failures = 0
             return 0.0
         return self._wait("degraded", said, self._pace.backoff_s(self._failures, self._random))
 
@@ -263,6 +268,7 @@ class Sender:
         parts = await self._working.run(lambda: halved(batch), WORK_S)
         if parts is None or not await self._spool.replace(given, batch.id, parts):
             await self._spool.drop(batch.id, "refused")
+        self._failures = 0
         return 0.0
 
     async def _control(self, signal: Signal, line: Line) -> bool:

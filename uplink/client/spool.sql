@@ -24,8 +24,8 @@ TRUNCATE uplink_spool, uplink_marks, uplink_counts;
 
 -- name: add_batch
 -- Once.
-INSERT INTO uplink_spool (ordinal, span, batch_id, consent, epoch, stream, dictionary, records, made_at, sha256, body, bytes)
-VALUES (nextval('uplink_ordinals'), 1048576, $1, $2, $3, $4, $5, $6, to_timestamp($7), $8, $9::bytea, octet_length($9::bytea))
+INSERT INTO uplink_spool (span, batch_id, consent, epoch, stream, dictionary, records, made_at, sha256, body, bytes)
+VALUES (1048576, $1, $2, $3, $4, $5, $6, to_timestamp($7), $8, $9::bytea, octet_length($9::bytea))
 ON CONFLICT (batch_id) DO NOTHING;
 
 -- name: waiting_bytes

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from store.pool import Database
 from uplink.client.batch import Batch
 from uplink.client.chain import Checked
-from uplink.client.consent import Offer, Standing, Wanted, Who
+from uplink.client.consent import Found, Offer, Standing, Wanted, Who
 from uplink.client.desk import Done
 from uplink.client.preview import Preview
-from uplink.client.record import Given
 from uplink.client.streams import Stream
 
 
@@ -20,7 +20,9 @@ class LinkState:
     """How far it is with enrolment and sending."""
 
     word: str
-    """`off`, `enrolling`, `active`, `degraded`, `held`."""
+    """`off`; `silent`: the database has to know of the consent, and does not say so; `standby`: another instance leads;
+    `enrolling`; `active`; `degraded`: tried again by itself; `held`: somebody has to do something; `export`: without an
+    endpoint."""
     detail: str = ""
     """One sentence for people; empty where the word says all."""
     waiting_batches: int = 0
@@ -33,17 +35,44 @@ class LinkState:
 
 
 class Link(Protocol):
-    """Enrolment, spool and sender. Starts nothing and makes nothing before `began`."""
+    """Enrolment, spool and sender. Starts nothing and makes nothing before `began`, or `heed` with a consent."""
+
+    def open(self, db: Database) -> None:
+        """There is a database. It stays its owner's."""
+        ...
+
+    async def run(self, found: Found) -> None:
+        """On every instance, after `open`, until it is cancelled; `found` is the record at the start.
+
+        First it finishes what an off before a crash has left. When it ends, nothing is sent any more.
+        """
+        ...
+
+    async def lead(self) -> None:
+        """While this instance leads, until it is cancelled: enrol, gather and send."""
+        ...
+
+    async def close(self) -> None:
+        """For good: nothing of it is left."""
+        ...
 
     def state(self) -> LinkState:
         """Now."""
         ...
 
-    async def began(self, given: Given, activation_token: str | None) -> None:
+    async def began(self, standing: Standing, activation_token: str | None) -> None:
         """Somebody has consented, or a stream was taken out. The token is for enrolment, once, and never shown.
 
-        Returns at once: what needs the network is a task of the link's own.
+        Waits for no network. Where the database is away, it is told of the consent as soon as it is back.
         """
+        ...
+
+    async def heed(self, standing: Standing) -> None:
+        """What may be done now, as the file says: told about once a second. Never opens a consent anew (H6)."""
+        ...
+
+    def overtaken(self) -> bool:
+        """Whether somebody has decided later on another instance; said once. This host's file has to say so, too."""
         ...
 
     def silence(self) -> None:
@@ -62,7 +91,7 @@ class Link(Protocol):
         """Have the other side delete what it has received. Raises `Impossible`."""
         ...
 
-    def export(self) -> AsyncIterator[bytes]:
+    def export(self, standing: Standing) -> AsyncIterator[bytes]:
         """All that waits, and what is known now, as a signed file. Raises `Impossible` before its first piece."""
         ...
 

@@ -27,6 +27,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType
 from yarl import URL
 
+from uplink.client.connector import Connector, ending
 from uplink.client.proxy import Proxies, Proxy, ProxyError
 from uplink.client.resolving import Names
 from uplink.client.trust import Trust, TrustError, context_of
@@ -174,7 +175,7 @@ class Transport:
 
     def _line(self, trust: Trust) -> _Line:
         if trust not in self._lines:
-            connector = aiohttp.TCPConnector(
+            connector = Connector(
                 ssl=context_of(trust),
                 limit=0,
                 resolver=_Asked(self._names, self._check),
@@ -201,6 +202,16 @@ class Transport:
         return made
 
     async def _exchange(
+        self, session: aiohttp.ClientSession, question: Question, url: URL, proxy: Proxy | None
+    ) -> Answer:
+        try:
+            return await self._answer(session, question, url, proxy)
+        except aiohttp.ClientOSError as error:
+            if isinstance(error, aiohttp.ClientConnectorError):
+                raise
+            raise error from await ending() or error.__cause__
+
+    async def _answer(
         self, session: aiohttp.ClientSession, question: Question, url: URL, proxy: Proxy | None
     ) -> Answer:
         headers = dict(question.headers)

@@ -80,7 +80,9 @@ def unreached(error: BaseException, where: str, proxy: Proxy | None) -> Unreache
         return Unreached(Obstacle.TLS, f"{where} is not vouched for by the trust anchors: {_brief(error)}. {INSPECTED}")
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return Unreached(Obstacle.TLS, f"no TLS with {where}: {_brief(error)}")
-    if isinstance(error, aiohttp.ServerDisconnectedError):
+    if isinstance(error, aiohttp.ServerDisconnectedError) or (
+        isinstance(error, aiohttp.ClientOSError) and isinstance(error.__cause__, aiohttp.ClientConnectionResetError)
+    ):
         return Unreached(Obstacle.CONNECT, f"{where} closed the connection")
     if isinstance(error, OSError):
         return Unreached(Obstacle.CONNECT, f"{where}: {_brief(error)}")

@@ -1,0 +1,358 @@
+"""The uplink of one instance, put together: enrolment, spool, gate, sender and off, and the tasks that they are.
+
+What needs no database is there from the start, so that off destroys the key even while there is none. Nothing here
+opens a connection to the endpoint before somebody has consented and the database has said so (`gate.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from store.errors import StoreError
+from store.pool import Database
+from uplink.client.anchors import Anchors
+from uplink.client.batch import Batch
+from uplink.client.consent import Found, Impossible, Standing
+from uplink.client.copies import Copies
+from uplink.client.dictionary import Dictionary
+from uplink.client.enroller import Enroller
+from uplink.client.enrolment import Word
+from uplink.client.epochs import Epochs, Overtaken
+from uplink.client.est import EstRegistrar
+from uplink.client.export import Exporter, Signer
+from uplink.client.export_key import ExportKey
+from uplink.client.facts import FactSource
+from uplink.client.filler import Filler
+from uplink.client.gate import Gate
+from uplink.client.halve import allowed
+from uplink.client.identity import Bond
+from uplink.client.line import IngestLine
+from uplink.client.off import Off
+from uplink.client.prober import IngestProber
+from uplink.client.proxy import Proxies
+from uplink.client.record import Given, Withdrawn
+from uplink.client.sender import Sender
+from uplink.client.spool import Spool, SpoolClosed
+from uplink.client.streams import Stream
+from uplink.client.telemetry import LinkState
+from uplink.client.transport import Transport
+from uplink.client.unreached import Unreached
+from uplink.client.vault import Vault
+from uplink.wire.errors import WireError
+from validator.clock import Clock
+from validator.file_thread import FileThread
+
+_log = structlog.get_logger(__name__)
+
+ASK_S = 0.5
+"""For the database's word on an epoch, which somebody waits for."""
+
+WORK_S = 30.0
+
+BEGIN_AGAIN_S = 15.0
+"""Between two looks for an identity where there was none, or where it could not be read."""
+
+FORGOTTEN = frozenset({200, 202, 204})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What is set once, when the process begins."""
+
+    directory: Path
+    """Of 0700, with all that telemetry keeps in files: whoever removes it has removed it all."""
+    identity: Vault
+    export_key: Vault
+    anchors: Anchors
+    proxies: Proxies
+    host: Callable[[], str]
+    """UID of the cluster that Muster runs in; empty where it runs in none, or as long as that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What needs the database."""
+
+    epochs: Epochs
+    spool: Spool
+    gate: Gate
+    off: Off
+    sender: Sender
+    filler: Filler
+    exporter: Exporter
+
+
+class Uplink:
+    """See `Link`. Two tasks: `run` on every instance, `lead` while it leads."""
+
+    def __init__(
+        self, facts: FactSource, clock: Clock, service_version: str, dictionary: Dictionary, setup: Setup
+    ) -> None:
+        self._facts = facts
+        self._clock = clock
+        self._version = service_version
+        self._dictionary = dictionary
+        self._setup = setup
+        self._transport = Transport(self._may_send, setup.proxies)
+        self._enroller = Enroller(
+            setup.identity, setup.anchors.pem, clock, retire=self._transport.retire, promoted=self._promoted
+        )
+        self._export_key = ExportKey(setup.export_key)
+        self._reading = FileThread("uplink-head")
+        self._kept: _Kept | None = None
+        self._opening: Given | None = None
+        """Was given here, and the database does not know it yet."""
+        self._overtaken = False
+        self._bond: Bond | None = None
+        self._begin_again_at = 0.0
+        self._leading = False
+
+    # -- the tasks
+
+    def open(self, db: Database) -> None:
+        """There is a database: of its own, since a pool that others keep busy for half a second shuts the gate."""
+        epochs, spool = Epochs(db), Spool(db)
+        gate = Gate(epochs, self._transport.abort, self._note_overtaken)
+        copies = Copies(self._setup.directory / "sent")
+        sender = Sender(
+            spool, gate, self._line, self._dictionary, self._clock, copies, refused=self._enroller.not_accepted
+        )
+        filler = Filler(self._facts, spool, gate, self._dictionary, self._clock, self._version, added=sender.wake)
+
+        async def fill(standing: Standing) -> int:
+            return await filler.fill(standing, now_all=True)
+
+        exporter = Exporter(spool, epochs, self._dictionary, self._clock, self._setup.directory, self._signer, fill)
+        self._kept = _Kept(epochs, spool, gate, Off(epochs, gate, self._destroy), sender, filler, exporter)
+
+    async def run(self, found: Found) -> None:
+        kept = self._opened()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(kept.off.run(), name="uplink-off")
+                await kept.off.resume(found)
+                tasks.create_task(kept.gate.run(), name="uplink-gate")
+        finally:
+            kept.off.silence()
+
+    async def lead(self) -> None:
+        kept = self._opened()
+        self._leading = True
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._enroller.run(), name="uplink-enroller")
+                tasks.create_task(kept.filler.run(), name="uplink-filler")
+                tasks.create_task(kept.sender.run(), name="uplink-sender")
+        finally:
+            self._leading = False
+            self._transport.abort()
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    # -- decisions
+
+    async def began(self, standing: Standing, activation_token: str | None) -> None:
+        if (given := standing.given) is None:
+            return  # forbidden meanwhile
+        self._opening = given
+        await self._enrol(given, activation_token)
+        await self._open_given(standing)
+
+    async def heed(self, standing: Standing) -> None:
+        if (kept := self._kept) is None:
+            return
+        if (given := standing.given) is None:
+            self._opening = None
+            if kept.gate.given is not None:
+                kept.off.silence()
+            if self._bond is not None and isinstance(standing.record, Withdrawn):
+                await self._bury()
+            return
+        if self._opening is not None:
+            await self._open_given(standing)
+        elif kept.gate.standing != standing:
+            kept.gate.admit(standing)
+        await self._enrol(given, None)
+
+    def overtaken(self) -> bool:
+        said, self._overtaken = self._overtaken, False
+        return said
+
+    def silence(self) -> None:
+        self._opening = None
+        if self._kept is not None:
+            self._kept.off.silence()
+
+    async def ended(self) -> None:
+        self._opening, self._bond = None, None
+        if self._kept is not None:
+            await self._kept.off.ended()
+        else:
+            await self._bury()
+
+    async def known_epoch(self) -> int:
+        if self._setup.anchors.why:
+            raise Impossible(self._setup.anchors.why)
+        if self._kept is None:
+            raise Impossible("the database is not open yet, and it has to know of a consent. Try again in a moment")
+        try:
+            return (await self._kept.epochs.read(ASK_S)).epoch
+        except StoreError as error:
+            raise Impossible(f"the database has to know of a consent, and does not answer: {error}") from None
+
+    async def forget(self) -> None:
+        if self._kept is None or self._kept.gate.given is None:
+            raise Impossible("telemetry is off: there is no certificate to ask with. Ask your vendor")
+        try:
+            status = await self._kept.sender.forget()
+        except Unreached as error:
+            raise Impossible(f"nothing was deleted and nothing has changed: {error}") from None
+        if status not in FORGOTTEN:
+            raise Impossible(f"nothing was deleted and nothing has changed: the receiver answers {status}")
+
+    # -- looking
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether an off still has something to do: the database is away, or a key can't be removed."""
+        return self._kept is not None and self._kept.off.unfinished
+
+    def state(self) -> LinkState:
+        kept = self._kept
+        if kept is None or (given := kept.gate.given) is None:
+            return LinkState("silent", "the database does not answer") if self._opening else LinkState("off")
+        sending, enrolment = kept.sender.state, self._enroller.state()
+        word, detail, at = sending.word, sending.detail, sending.next_attempt_at
+        if self._opening is not None:
+            word, detail = "silent", "the database has to know of the consent first, and does not answer"
+        elif not kept.gate.is_open():
+            word, detail = "silent", kept.gate.why
+        elif given.endpoints is None:
+            known = self._export_key.fingerprint
+            word, detail = "export", f"its key has the SHA-256 {known}" if known else "no endpoint is set"
+        elif self._setup.anchors.why:
+            word, detail = "held", self._setup.anchors.why
+        elif not self._leading:
+            word, detail = "standby", "only the instance that leads sends"
+        elif self._enroller.trust() is None:
+            word, detail, at = enrolment.word.value, enrolment.detail, enrolment.next_attempt_at
+            word = "held" if enrolment.word is Word.OFF else word
+        elif not detail:
+            detail = enrolment.detail
+        backlog = sending.backlog
+        return LinkState(
+            word,
+            detail,
+            waiting_batches=backlog.batches,
+            waiting_bytes=backlog.bytes,
+            last_success_at=sending.last_success_at,
+            next_attempt_at=at,
+            certificate_expires_at=enrolment.expires_at,
+            clock_skew_s=sending.clock_skew_s,
+        )
+
+    async def head(self, stream: Stream) -> Batch | None:
+        kept = self._opened()
+        if (standing := kept.gate.standing) is None or (given := standing.given) is None:
+            raise Impossible(f"nothing can be shown: {kept.gate.why}")
+        try:
+            waiting = await kept.spool.next(given, [stream])
+            if waiting is None:
+                await kept.filler.fill(standing, now_all=True)
+                waiting = await kept.spool.next(given, [stream])
+            if waiting is None:
+                return None
+            batch = waiting.batch
+            return await self._reading.run(lambda: allowed(batch, given, self._dictionary), WORK_S)
+        except (StoreError, SpoolClosed, TimeoutError, WireError) as error:
+            raise Impossible(f"what waits can't be read now: {error or 'the consent has changed'}") from None
+
+    def export(self, standing: Standing) -> AsyncIterator[bytes]:
+        return self._opened().exporter.export(standing)
+
+    # -- how
+
+    def _opened(self) -> _Kept:
+        if self._kept is None:
+            raise Impossible("the database is not open yet. Try again in a moment")
+        return self._kept
+
+    def _may_send(self) -> bool:
+        return self._kept is not None and self._kept.gate.is_open()
+
+    def _promoted(self) -> None:
+        if self._kept is not None:
+            self._kept.sender.try_again()
+
+    def _line(self) -> IngestLine | None:
+        given = None if self._kept is None else self._kept.gate.given
+        trust = self._enroller.trust()
+        if given is None or given.endpoints is None or trust is None:
+            return None
+        return IngestLine(trust.generation, self._transport, given.endpoints.ingest_url, trust)
+
+    async def _open_given(self, standing: Standing) -> None:
+        """Have the database know what was given here, as soon as it answers; then the gate opens with its word."""
+        kept, given = self._kept, standing.given
+        if kept is None or given is None or not await kept.off.settled():
+            return
+        try:
+            await kept.epochs.open(given)
+        except Overtaken:
+            self._overtaken = True
+        except StoreError as error:
+            _log.warning("nothing is sent before the database knows of the consent", error=str(error))
+            return
+        if self._opening is given:  # else it was switched off meanwhile
+            self._opening = None
+            kept.gate.admit(standing)
+
+    def _note_overtaken(self, epoch: int) -> None:
+        _log.warning("telemetry is off here: somebody has decided later on another instance", epoch=epoch)
+        self._overtaken = True
+
+    async def _enrol(self, given: Given, token: str | None) -> None:
+        """Begin, once for each bond. Without network; again after a while where there is no identity to go on with."""
+        if given.endpoints is None or self._setup.anchors.why:
+            return
+        bond = Bond(
+            consent_id=given.consent_id,
+            installation_id=given.installation_id,
+            organisation=given.organisation,
+            register_url=given.endpoints.register_url,
+            host=self._setup.host(),
+        )
+        now = asyncio.get_running_loop().time()
+        known = self._bond
+        begun = known is not None and known.same(bond) and bool(known.host or not bond.host)
+        if token is None and begun and (self._enroller.begun or now < self._begin_again_at):
+            return
+        self._bond, self._begin_again_at = bond, now + BEGIN_AGAIN_S
+        registrar = EstRegistrar(self._transport, bond.register_url, self._clock)
+        prober = IngestProber(self._transport, given.endpoints.ingest_url)
+        if not await self._enroller.begin(bond, token, registrar, prober):
+            _log.warning("the identity that was here is of another consent, organisation or cluster, and is destroyed")
+
+    async def _signer(self) -> Signer:
+        return await self._export_key.signer(self._enroller.trust())
+
+    async def _bury(self) -> None:
+        """What can't be removed now is at the next start: the record says off."""
+        try:
+            await self._destroy()
+            self._bond = None
+        except OSError as error:
+            _log.error("telemetry is off, and its key could not be removed", error=str(error))
+
+    async def _destroy(self) -> None:
+        """Both at once, and both whatever becomes of the other. Raises `OSError`."""
+        ended = await asyncio.gather(self._enroller.destroy(), self._export_key.destroy(), return_exceptions=True)
+        for error in ended:
+            if error is not None:
+                raise error
