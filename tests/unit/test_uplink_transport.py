@@ -16,6 +16,7 @@ from tests.support.loops import on_both_loops
 from tests.support.uplink_peers import Impostor, Peer, http, listening, proxying
 from uplink.client.proxy import Proxies, ProxyError, parse
 from uplink.client.resolving import Names
+from uplink.client.skew import skew_s
 from uplink.client.transport import Answer, Question, Transport
 from uplink.client.trust import Trust
 from uplink.client.unreached import Obstacle, Silenced, Unreached
@@ -173,9 +174,9 @@ async def test_nobody_there_is_a_connect_error() -> None:
 async def test_h16_skew_is_our_clock_against_the_servers(server: Impostor) -> None:
     async with server.saying(http(200, Date="Tue, 15 Nov 1994 08:12:31 GMT")) as peer:
         got = await ask(peer, server.trust)
-    assert got.skew_s(784887151.0 + 30) == 30
-    assert Answer(200, b"", date="yesterday").skew_s(0) is None
-    assert Answer(200, b"").skew_s(0) is None
+    assert [skew_s(got.date, 784887151.0 + each) for each in (0, 0.99, 30, -5)] == [0, 0, 30, -6]
+    assert skew_s("yesterday", 0) is None
+    assert skew_s(None, 0) is None
 
 
 @on_both_loops

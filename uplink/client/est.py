@@ -13,6 +13,7 @@ from typing import Final
 from cryptography import x509
 
 from uplink.client.registrar import Later, NotNow, Refused, Signed
+from uplink.client.skew import skew_s
 from uplink.client.transport import Answer, Question, Transport
 from uplink.client.trust import Trust
 from uplink.wire import est
@@ -70,7 +71,7 @@ class EstRegistrar:
             deadline_s=DEADLINE_S,
         )
         answer = await self._transport.ask(question, trust)
-        self.skew_s = answer.skew_s(self._clock.now())
+        self.skew_s = skew_s(answer.date, self._clock.now())
         return answer
 
     def _signed(self, answer: Answer, secret: str = "") -> Signed | Later:

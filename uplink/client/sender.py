@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from random import Random
 from typing import NoReturn
 
@@ -28,6 +26,7 @@ from uplink.client.halve import allowed, halved
 from uplink.client.line import Line, Reply
 from uplink.client.pace import Pace
 from uplink.client.record import Given
+from uplink.client.skew import skew_s
 from uplink.client.spool import Backlog, CrashPoint, Spool, SpoolClosed, Waiting
 from uplink.client.streams import Stream
 from uplink.client.unreached import Obstacle, Unreached
@@ -323,10 +322,8 @@ class Sender:
         self._state = replace(self._state, word=word, detail=detail, next_attempt_at=None)
 
     def _see_clock(self, reply: Reply) -> None:
-        with suppress(ValueError, TypeError, OverflowError):
-            if reply.date is not None:
-                theirs = parsedate_to_datetime(reply.date).timestamp()
-                self._state = replace(self._state, clock_skew_s=round(self._clock.now() - theirs))
+        if (seen := skew_s(reply.date, self._clock.now())) is not None:
+            self._state = replace(self._state, clock_skew_s=seen)
 
     async def _pause(self, wait_s: float) -> None:
         """Broken off by a new certificate, and by the end of the consent."""

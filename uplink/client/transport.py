@@ -17,7 +17,6 @@ import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Final
 from weakref import WeakSet
@@ -71,13 +70,6 @@ class Answer:
     """We ask for none and unpack none: a body that is packed all the same can't be read."""
     retry_after: str | None = None
     date: str | None = None
-
-    def skew_s(self, now: float) -> float | None:
-        """How far our clock is ahead of the server's, to a second or so; None where it does not say."""
-        with suppress(ValueError, TypeError, OverflowError):
-            if self.date is not None:
-                return now - parsedate_to_datetime(self.date).timestamp()
-        return None
 
 
 class _Line:

@@ -110,6 +110,7 @@ class Uplink:
         self._overtaken = False
         self._bond: Bond | None = None
         self._begin_again_at = 0.0
+        self._registrar: EstRegistrar | None = None
         self._leading = False
 
     # -- the tasks
@@ -254,7 +255,7 @@ class Uplink:
             last_success_at=sending.last_success_at,
             next_attempt_at=at,
             certificate_expires_at=enrolment.expires_at,
-            clock_skew_s=sending.clock_skew_s,
+            clock_skew_s=self._skew_s() if sending.clock_skew_s is None else sending.clock_skew_s,
         )
 
     async def head(self, stream: Stream) -> Batch | None:
@@ -285,6 +286,9 @@ class Uplink:
 
     def _may_send(self) -> bool:
         return self._kept is not None and self._kept.gate.is_open()
+
+    def _skew_s(self) -> float | None:
+        return None if self._registrar is None else self._registrar.skew_s
 
     def _promoted(self) -> None:
         if self._kept is not None:
@@ -334,7 +338,7 @@ class Uplink:
         if token is None and begun and (self._enroller.begun or now < self._begin_again_at):
             return
         self._bond, self._begin_again_at = bond, now + BEGIN_AGAIN_S
-        registrar = EstRegistrar(self._transport, bond.register_url, self._clock)
+        self._registrar = registrar = EstRegistrar(self._transport, bond.register_url, self._clock)
         prober = IngestProber(self._transport, given.endpoints.ingest_url)
         if not await self._enroller.begin(bond, token, registrar, prober):
             _log.warning("the identity that was here is of another consent, organisation or cluster, and is destroyed")
