@@ -19,13 +19,13 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
 
 from tests.support.telemetry import ALL, NOW, OFFER, change, cluster, encoder, facts, given, location
 from uplink.client.batch import Batch
-from uplink.client.encode import Why
 from uplink.client.facts import ChangeFact, ClusterFact, Facts, FleetFact, LocationFact, VerdictKey
 from uplink.client.gather import Told, events, gather
 from uplink.client.items import Event, Item, Point
 from uplink.client.narrow import narrowed, still_allowed
 from uplink.client.record import Given, Scope
 from uplink.client.streams import Stream
+from uplink.client.writers import Why
 from uplink.wire.otlp import parse
 from validator.model import Check
 from validator.reasons import REASONS, Stage
