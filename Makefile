@@ -44,7 +44,7 @@ lint: venv ## Format, lint, types, layers
 
 bench: venv ## The benchmarks, quickly; the full ones: python -m benchmarks.isolation, .cost, .scale, .api
 	scripts/system-packages prometheus prometheus-blackbox-exporter
-	for name in isolation cost scale api agents pairs; do $(BIN)/python -m benchmarks.$$name --quick; done
+	for name in isolation cost scale api agents pairs uplink; do $(BIN)/python -m benchmarks.$$name --quick; done
 
 docs: venv ## Write what is generated: the API, problems, reasons, settings
 	$(BIN)/python -m muster.docs

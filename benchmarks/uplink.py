@@ -5,9 +5,11 @@ with gzip, in turns. Muster: gather, encode by the dictionary with keyed hashes,
 copy in `sent/`, send, delete on acknowledgement. The peer: its own objects from the same facts, its exporter; it keeps
 nothing. CPU is user + system of each side's own process, all threads, from the first fact gathered to the last record
 acknowledged, after one round that is not counted; the receiver and PostgreSQL are other processes, and the facts are
-there before. Then an outage of 88 hours is simulated (`uplink_outage`).
+there before. Then an outage of 88 hours is simulated (`uplink_outage`), and the service's own probes are timed with
+telemetry off, and on at an endpoint that hangs (`uplink_lateness`).
 
-`--quick`: three rounds in place of ten, and a look every 15 minutes of the outage in place of every five.
+`--quick`: three rounds in place of ten, a look every 15 minutes of the outage in place of every five, and 300 clusters
+for some seconds in place of 1,000 for minutes.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from cryptography.x509.oid import NameOID
 
 from benchmarks.harness import machine, result
 from benchmarks.uplink_client import Spec
+from benchmarks.uplink_lateness import FULL, QUICK, Plan, lateness
 from benchmarks.uplink_outage import HOURS, outage
 from benchmarks.uplink_sides import CHANGES, CLUSTERS, muster, opentelemetry
 from muster.logs import configure_logs
@@ -96,19 +99,19 @@ async def side(name: str, spec: Spec) -> float:
     return float(records / cpu_s)
 
 
-async def main(*, rounds: int, turns: int, looks: int) -> None:
+async def main(*, rounds: int, turns: int, looks: int, plan: Plan) -> None:
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as directory:
         here = Path(directory)
         here.chmod(0o711)  # noqa: ASYNC240 - once
         postgres = EmbeddedPostgres(here / "data")
         url = await postgres.start()
         try:
-            await measure(here, url, rounds, turns, looks)
+            await measure(here, url, rounds, turns, looks, plan)
         finally:
             await postgres.stop()
 
 
-async def measure(here: Path, url: str, rounds: int, turns: int, looks: int) -> None:
+async def measure(here: Path, url: str, rounds: int, turns: int, looks: int, plan: Plan) -> None:
     connection = await asyncpg.connect(url)
     names = ["receiver", "outage", *(f"client{number}" for number in range(turns))]
     for name in names:
@@ -139,6 +142,8 @@ async def measure(here: Path, url: str, rounds: int, turns: int, looks: int) -> 
             print(
                 f"{HOURS} hours without the endpoint: {ended.made} batches, {ended.inside} inside the bound", flush=True
             )
+            port = urlsplit(where).port or 0
+            delayed = await lateness(plan, Activations(store), time.time(), port, anchors)
     finally:
         await store.close()
     ours, theirs = (statistics.median(seen[name]) for name in SIDES)
@@ -149,6 +154,7 @@ async def measure(here: Path, url: str, rounds: int, turns: int, looks: int) -> 
         opentelemetry_records_per_cpu_s=theirs,
         outage_delivered_in_order_ratio=ended.delivered_ratio,
         outage_counted_ratio=ended.counted_ratio,
+        **delayed,
     )
 
 
@@ -160,7 +166,7 @@ if __name__ == "__main__":
     configure_logs("error")
     if chosen.side is None:
         rounds, looks = (3, HOURS * 4) if chosen.quick else (10, HOURS * 12)
-        asyncio.run(main(rounds=rounds, turns=3, looks=looks))
+        asyncio.run(main(rounds=rounds, turns=3, looks=looks, plan=QUICK if chosen.quick else FULL))
     else:
         given_ = Spec(**json.load(sys.stdin))
         print(json.dumps(uvloop.run(muster(given_)) if chosen.side == "muster" else opentelemetry(given_)))

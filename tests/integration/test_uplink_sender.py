@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import structlog
 
 from store.pool import Database
 from tests.support.receiving import receiving
@@ -165,6 +166,15 @@ def test_h26_a_storm_is_spread_and_h11_what_is_absurd_is_bounded() -> None:
     assert backoffs[0] <= 1
     assert max(backoffs) <= 3600
     assert min(backoffs[20:]) >= 1800, "half of the cap at least"
+
+
+async def test_h26_a_receiver_that_paces_us_does_not_fill_the_log(started: Started) -> None:
+    await started.begin(20)
+    started.line.answers = [Said(each, retry_after="0") for _ in range(20) for each in (429, 200)]
+    with structlog.testing.capture_logs() as lines:
+        await started.rig.steps()
+    assert len(started.line.posts) == 40
+    assert [line["event"] for line in lines] == ["telemetry is not received", "telemetry is received again"]
 
 
 async def test_h24_partial_success_is_done_and_its_rejects_are_counted(started: Started) -> None:

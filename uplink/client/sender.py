@@ -57,6 +57,9 @@ AWAY_S = 0.2
 WORK_S = 30.0
 """For filtering and packing one batch on the thread."""
 
+COMPLAIN_S = 600.0
+"""Between two lines of the log about it. A receiver that paces us (429) fails every other request for a while."""
+
 _FOR_PEOPLE = frozenset({Obstacle.IDENTITY, Obstacle.PROXY, Obstacle.TLS, Obstacle.SETTINGS})
 """What does not mend by itself."""
 
@@ -115,6 +118,8 @@ class Sender:
         self._again = asyncio.Event()
         self._failures = 0
         self._told_refused: int | None = None
+        self._complained = False
+        self._complain_at = 0.0
         self._state = Sending()
 
     @property
@@ -250,7 +255,8 @@ class Sender:
         await self._spool.received(batch.id, rejected)
         if rejected or message:
             _log.warning("the endpoint has rejected records", batch=str(batch.id), rejected=rejected)
-        if self._failures:
+        if self._complained:
+            self._complained = False
             _log.info("telemetry is received again")
         self._failures = 0
         self._state = replace(
@@ -313,7 +319,9 @@ class Sender:
             self._refused(line.generation)
 
     def _wait(self, word: str, detail: str, wait_s: float) -> float:
-        if self._failures == 1:
+        now = asyncio.get_running_loop().time()
+        if now >= self._complain_at:
+            self._complained, self._complain_at = True, now + COMPLAIN_S
             _log.warning("telemetry is not received", detail=detail, wait_s=round(wait_s))
         self._state = replace(self._state, word=word, detail=detail, next_attempt_at=self._clock.now() + wait_s)
         return wait_s
