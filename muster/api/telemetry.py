@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -44,6 +45,10 @@ MAX_ENTRIES = 1000
 READING_S = 10.0
 """To decode a batch into what people read: 0.1 s for a megabyte, on a thread, so that probes stay on time."""
 
+NOTED_S = 0.2
+"""How long an answer waits for the service's audit log, which goes on without it: off is told within a second, also
+where the database hangs, and a statement that nobody waits for takes seconds to give up."""
+
 EXPORT_TYPE = "application/x-ndjson"
 
 
@@ -72,6 +77,7 @@ class TelemetryRoutes:
         self._telemetry = telemetry
         self._audit = audit
         self._reading = FileThread("telemetry-preview")
+        self._noting: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[Route]:
         """Its rows of the route table."""
@@ -228,8 +234,7 @@ class TelemetryRoutes:
         query, by = read_query(OffQuery, request.query), request[PRINCIPAL]
         async with _refusals():
             done = await self._telemetry.turn_off(Who(by.name, query.interface), query.stream)
-        await self._audit.note(by, "telemetry.off", ",".join(sorted(query.stream)) or "telemetry")
-        return await self._decided("telemetry.off", by, done)
+        return await self._decided("telemetry.off", by, done, ",".join(sorted(query.stream)) or "telemetry")
 
     async def forget(self, request: web.Request) -> web.Response:
         """One request to the receiver to delete all that it has of this installation; then off.
@@ -240,8 +245,7 @@ class TelemetryRoutes:
         by = request[PRINCIPAL]
         async with _refusals():
             done = await self._telemetry.forget(Who(by.name, "api"))
-        await self._audit.note(by, "telemetry.forget", "telemetry")
-        return await self._decided("telemetry.forget", by, done)
+        return await self._decided("telemetry.forget", by, done, "telemetry")
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         """OTLP as JSON lines with a signed manifest, for `muster receiver import`. It needs a consent, too."""
@@ -261,13 +265,22 @@ class TelemetryRoutes:
 
     # -- how
 
-    async def _decided(self, action: str, by: Principal, done: Done) -> web.Response:
+    async def _decided(self, action: str, by: Principal, done: Done, note: str = "") -> web.Response:
+        """`note` is the subject of an entry that is not in the audit log yet."""
         receipt = None if done.head is None else _head(done.head)
         _log.warning(action, who=by.name, epoch=done.record.epoch, receipt=receipt, trouble=done.trouble)
+        noting = asyncio.create_task(self._note(action, by, note, receipt), name="telemetry-noting")
+        self._noting.add(noting)
+        noting.add_done_callback(self._noting.discard)
+        await asyncio.wait({noting}, timeout=NOTED_S)
+        return json_answer(await self._document(receipt, done.trouble))
+
+    async def _note(self, action: str, by: Principal, subject: str, receipt: str | None) -> None:
+        if subject:
+            await self._audit.note(by, action, subject)
         with suppress(StoreError):  # the decision stands in its own log; this one holds a copy of that log's end
             if receipt is not None:
                 await self._audit.write(by, f"{action}.receipt", receipt, None, {"receipt": receipt}, timeout_s=1.0)
-        return json_answer(await self._document(receipt, done.trouble))
 
     async def _before(self) -> dict[str, object]:
         standing = await self._telemetry.standing()

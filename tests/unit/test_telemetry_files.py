@@ -142,12 +142,13 @@ def test_off_stays_written_down_and_the_epoch_only_rises(bench: Bench) -> None:
 
 def test_yielding_to_a_later_decision_elsewhere_keeps_the_epoch_and_is_logged(bench: Bench) -> None:
     given = switched_on(bench)
-    done = bench.desk.yield_to(Who("another instance", "database"), NOW + 1)
+    assert bench.desk.yield_to(ANN, NOW + 1, given.epoch - 1) is None, "what was overtaken is another one"
+    done = bench.desk.yield_to(Who("another instance", "database"), NOW + 1, given.epoch)
     assert done is not None
     assert isinstance(done.record, Withdrawn)
     assert done.record.epoch == given.epoch, "a higher one would end the other's consent at our next start"
     assert bench.desk.verify().problem == ""
-    assert bench.desk.yield_to(ANN, NOW + 2) is None, "there is nothing left to end"
+    assert bench.desk.yield_to(ANN, NOW + 2, given.epoch) is None, "there is nothing left to end"
 
 
 def test_off_once_more_changes_nothing(bench: Bench) -> None:

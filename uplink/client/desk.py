@@ -124,15 +124,16 @@ class Desk:
             return Done(record, None, f"{error}. The record of the consent was removed instead")
         return self._noted(record, who, "off", shown(record), now)
 
-    def yield_to(self, who: Who, now: float) -> Done | None:
-        """Somebody has decided later on another instance: off here, with the epoch that there is.
+    def yield_to(self, who: Who, now: float, epoch: int) -> Done | None:
+        """Somebody has decided later than `epoch` on another instance: off here, with the epoch that there is.
 
-        A new one would be above theirs, and end their consent at our next start. None: there is nothing to end.
+        A new one would be above theirs, and end their consent at our next start. None: there is nothing to end, or the
+        file has another decision by now; instances that share a directory see theirs in it.
 
         Raises `PrivateFileError`.
         """
         found = self.found()
-        if not isinstance(found, Given):
+        if not isinstance(found, Given) or found.epoch != epoch:
             return None
         record = withdraw(who, found.epoch, now)
         write_private(self.place, write_record(record))

@@ -51,16 +51,19 @@ class Epochs:
         row = await self._db.fetchrow(QUERIES["read_consent"], timeout_s=timeout_s)
         return Known(0, None) if row is None else Known(row["epoch"], row["consent"])
 
-    async def open(self, given: Given) -> None:
+    async def open(self, given: Given, *, known: bool = False) -> None:
         """Have a consent hold that was given just now, or narrowed. Raises `Overtaken`.
+
+        `known`: it has held already, and is narrowed. Then it has to hold still: an off elsewhere has the same epoch as
+        the fewer streams here, and would be undone.
 
         What another consent has left is emptied with it: it is never sent under this one's name (H8).
         """
         async with self._db.transaction() as tx:
-            known = await self._lock(tx)
-            if known.epoch > given.epoch:
+            before = await self._lock(tx)
+            if before.epoch > given.epoch or (known and before.consent != given.consent_id):
                 raise Overtaken("another instance has decided later. Consent again if it should hold")
-            if known.consent != given.consent_id:
+            if before.consent != given.consent_id:
                 await self._empty(tx)
             elif lost := await tx.fetchval(QUERIES["drop_streams"], [stream.value for stream in given.scope]):
                 await tx.execute(QUERIES["count"], "not-consented", lost)

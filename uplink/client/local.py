@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import NoReturn, TypeVar
 
@@ -32,6 +32,9 @@ _log = structlog.get_logger(__name__)
 
 FILES_S = 5.0
 """For one read or write of the files. A disk that takes longer counts as one that can't be read."""
+
+PREVIEW_S = 10.0
+"""For one preview and those that were asked for before it: 0.1 s for 10,000 clusters."""
 
 WATCH_S = 1.0
 """Between two looks at the file: whoever removes it is heard so soon."""
@@ -69,10 +72,15 @@ class LocalTelemetry:
         self._watch_s = watch_s
         self._again_s = again_s
         self._files = FileThread("telemetry-files")
+        self._previewing = FileThread("telemetry-encoding")
+        """Apart from the files: whoever may look must not be able to keep anybody from switching off."""
         self._deciding = asyncio.Lock()
         self._open = asyncio.Event()
         self._silenced = ""
         """Why nothing is sent whatever the file says: it can't be written."""
+        self._not_yielded = ""
+        self._told_epoch = 0
+        """Of the decision that the link knows: whatever overtakes it has not overtaken a later one."""
 
     # -- the tasks
 
@@ -118,11 +126,26 @@ class LocalTelemetry:
         while True:
             async with self._deciding:
                 if self._link.overtaken():
-                    await self._write(partial(self._desk.yield_to, ELSEWHERE, self._clock.now()))
+                    await self._yield()
                 standing = await self.standing()
                 if not self._silenced:  # since: nothing is waited for in between
+                    self._told(standing)
                     await self._link.heed(standing)
             await asyncio.sleep(self._watch_s)
+
+    def _told(self, standing: Standing) -> None:
+        """The link is about to be."""
+        self._told_epoch = 0 if standing.record is None else standing.record.epoch
+
+    async def _yield(self) -> None:
+        """Where it can't be written the database forbids it all the same, and says so again a moment later."""
+        try:
+            await self._write(partial(self._desk.yield_to, ELSEWHERE, self._clock.now(), self._told_epoch))
+            self._not_yielded = ""
+        except PrivateFileError as error:
+            if not self._not_yielded:
+                _log.error("another instance has decided, and it can't be written down here", error=str(error))
+            self._not_yielded = str(error)
 
     # -- what people ask
 
@@ -155,18 +178,26 @@ class LocalTelemetry:
             self._silenced = ""
             self._link.silence()
             await self._link.ended()  # of the consent before: what was gathered under it is never relabelled
-            await self._link.began(await self.standing(), activation_token)
+            standing = await self.standing()
+            if not self._silenced:  # by an off that waits for us
+                self._told(standing)
+                await self._link.began(standing, activation_token)
         return done
 
     async def turn_off(self, who: Who, streams: frozenset[Stream] = frozenset()) -> Done:
-        if not streams:
-            self._silence("it is being switched off")
+        if streams:
+            async with self._deciding:
+                if not streams >= await self._consented():
+                    return await self._narrow(who, streams)
+        self._silence("it is being switched off")
+        done = None
+        with suppress(PrivateFileError):  # at once: whoever decides now may be waiting for a disk or an API server
+            done = await self._withdraw(who)
         async with self._deciding:
-            if streams and not streams >= await self._consented():
-                return await self._narrow(who, streams)
             self._silence("it is being switched off")
             try:
-                done = await self._write(partial(self._desk.withdraw, who, self._clock.now()))
+                if done is None or isinstance(await self._write(self._desk.found), Given):
+                    done = await self._withdraw(who)
                 self._silenced = ""  # the file says so now
             except PrivateFileError as error:
                 self._silenced = str(error)
@@ -190,7 +221,10 @@ class LocalTelemetry:
         dictionary = self._desk.offer.dictionary
         scope = Scope(fields=dictionary.digests(stream))
         making = partial(pretended, stream, facts, changes, dictionary, scope, self._version)
-        return await self._files.run(making, FILES_S)
+        try:
+            return await self._previewing.run(making, PREVIEW_S)
+        except TimeoutError:
+            raise Impossible(f"no preview within {PREVIEW_S:g} s: others are asking for many. Ask again") from None
 
     async def audit(self) -> Checked:
         return await self._write(self._desk.verify)
@@ -211,8 +245,14 @@ class LocalTelemetry:
     async def _narrow(self, who: Who, streams: frozenset[Stream]) -> Done:
         self._link.silence()
         done = await self._write(partial(self._desk.narrow, streams, who, self._clock.now()))
-        await self._link.began(await self.standing(), None)
+        standing = await self.standing()
+        if not self._silenced:
+            self._told(standing)
+            await self._link.began(standing, None)
         return done
+
+    async def _withdraw(self, who: Who) -> Done:
+        return await self._write(partial(self._desk.withdraw, who, self._clock.now()))
 
     async def _consented(self) -> frozenset[Stream]:
         record = (await self.standing()).record

@@ -48,6 +48,8 @@ class Off:
         self._closing: Purge | None = None
         self._full = False
         self._key_left = False
+        self._told = False
+        """The log, that the database is away: once, and not each second for days."""
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -56,6 +58,13 @@ class Off:
     def unfinished(self) -> bool:
         """Whether something is left to be done: the database is away, or a key can't be removed."""
         return self._full or self._key_left
+
+    @property
+    def left(self) -> str:
+        """The same for people; empty: nothing."""
+        if self._full:
+            return "what waits is deleted, and other instances hear of it, when the database answers; it does not yet"
+        return "key and certificate can't be removed, which is tried again; the log says why" if self._key_left else ""
 
     def silence(self) -> None:
         """Nothing more leaves. Returns at once; what is under way is cut, and only what the kernel holds goes on."""
@@ -123,9 +132,12 @@ class Off:
                 self._at("after truncate")
                 self._full = self._closing is not None
         except StoreError as error:
-            _log.warning("telemetry is off; its spool is emptied when the database is back", error=str(error))
+            if not self._told:
+                _log.warning("telemetry is off; its spool is emptied when the database is back", error=str(error))
+            self._told = True
             return False
         if not self._full:
+            self._told = False
             self._settled.set()
         return not self.unfinished
 

@@ -45,7 +45,7 @@ def redact(text: str, names: Pseudonyms, known: Iterable[str] = ()) -> str:
     text = _USERINFO.sub(rf"\1{GONE}@", text)
     text = _URL.sub(r"\1/…", text)
     for name in sorted({each for each in known if len(each) >= SHORTEST}, key=len, reverse=True):
-        text = text.replace(name, "[name]")
+        text = re.sub(re.escape(name), "[name]", text, flags=re.IGNORECASE)  # DNS and people don't tell cases apart
     text = _MAIL.sub(lambda found: names.name("mail", found[0]), text)
     text = _FILE.sub("/…", text)
     text = _HOST.sub(lambda found: names.name("host", found[0].lower()), text)

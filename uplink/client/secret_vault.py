@@ -107,8 +107,12 @@ class SecretVault:
             self._contested()
 
     async def destroy(self) -> None:
-        """Goes on where nobody waits any more. Raises `PrivateFileError` after `WAIT_S`, too: call it again."""
-        if self._destroying is None or self._destroying.done():
+        """Goes on where nobody waits any more. Raises `PrivateFileError` after `WAIT_S`, too: call it again.
+
+        What it has ended with meanwhile is told then, and nothing begins anew: at an API server that always takes
+        longer it would never end.
+        """
+        if self._destroying is None:
             self._destroying = asyncio.create_task(self._destroy(), name="telemetry-secret")
             self._tasks.add(self._destroying)
             self._destroying.add_done_callback(self._ended)
@@ -116,6 +120,8 @@ class SecretVault:
         await asyncio.wait({task}, timeout=WAIT_S)
         if not task.done():
             raise self._error(f"the cluster's API server has not answered for {WAIT_S:g} s. This goes on")
+        if self._destroying is task:
+            self._destroying = None  # told
         task.result()
 
     async def _destroy(self) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+from uuid import UUID
 
 import structlog
 
@@ -54,8 +57,17 @@ ASK_S = 0.5
 
 WORK_S = 30.0
 
+TOLD_S = 0.3
+"""For the database to hear of a consent while somebody waits."""
+
+OPEN_AGAIN_S = 0.2
+"""Between two attempts to tell it."""
+
 BEGIN_AGAIN_S = 15.0
 """Between two looks for an identity where there was none, or where it could not be read."""
+
+GATHER_AGAIN_S = 10.0
+"""Between two batches that were made because somebody wanted to see the next one."""
 
 FORGOTTEN = frozenset({200, 202, 204})
 
@@ -105,11 +117,17 @@ class Uplink:
         self._export_key = ExportKey(setup.export_key)
         self._reading = FileThread("uplink-head")
         self._kept: _Kept | None = None
-        self._opening: Given | None = None
+        self._opening: Standing | None = None
         """Was given here, and the database does not know it yet."""
+        self._token: str | None = None
+        """For what is opening, until its enrolment begins."""
+        self._asked_to_open = asyncio.Event()
+        self._opened_here: UUID | None = None
+        """A consent that the database has known already: fewer streams of it must find it there."""
         self._overtaken = False
         self._bond: Bond | None = None
         self._begin_again_at = 0.0
+        self._gather_again_at = 0.0
         self._registrar: EstRegistrar | None = None
         self._leading = False
 
@@ -136,6 +154,7 @@ class Uplink:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(kept.off.run(), name="uplink-off")
+                tasks.create_task(self._open_what_is_given(kept), name="uplink-consent")
                 await kept.off.resume(found)
                 tasks.create_task(kept.gate.run(), name="uplink-gate")
         finally:
@@ -161,9 +180,14 @@ class Uplink:
     async def began(self, standing: Standing, activation_token: str | None) -> None:
         if (given := standing.given) is None:
             return  # forbidden meanwhile
-        self._opening = given
-        await self._enrol(given, activation_token)
-        await self._open_given(standing)
+        self._opening = standing
+        self._token = activation_token or self._token
+        await self._enrol(given)
+        self._asked_to_open.set()
+        with suppress(TimeoutError):  # it goes on without us: whoever switches off must not have to wait for a database
+            async with asyncio.timeout(TOLD_S):
+                while self._opening is standing and not self._unsettled:  # noqa: ASYNC110 - it takes milliseconds
+                    await asyncio.sleep(0.01)
 
     async def heed(self, standing: Standing) -> None:
         if (kept := self._kept) is None:
@@ -175,11 +199,10 @@ class Uplink:
             if self._bond is not None and isinstance(standing.record, Withdrawn):
                 await self._bury()
             return
-        if self._opening is not None:
-            await self._open_given(standing)
-        elif kept.gate.standing != standing:
+        if self._opening is None and kept.gate.standing != standing:
+            self._opened_here = given.consent_id
             kept.gate.admit(standing)
-        await self._enrol(given, None)
+        await self._enrol(given)
 
     def overtaken(self) -> bool:
         said, self._overtaken = self._overtaken, False
@@ -191,7 +214,8 @@ class Uplink:
             self._kept.off.silence()
 
     async def ended(self) -> None:
-        self._opening, self._bond = None, None
+        self._opening, self._bond, self._token, self._opened_here = None, None, None, None
+        self._overtaken = False  # what is decided here now is later still
         if self._kept is not None:
             await self._kept.off.ended()
         else:
@@ -227,12 +251,12 @@ class Uplink:
     def state(self) -> LinkState:
         kept = self._kept
         if kept is None or (given := kept.gate.given) is None:
-            return LinkState("silent", "the database does not answer") if self._opening else LinkState("off")
+            if self._opening is not None:
+                return LinkState("silent", "the database has to know of the consent first, and does not answer")
+            return LinkState("off", "" if kept is None else kept.off.left)
         sending, enrolment = kept.sender.state, self._enroller.state()
         word, detail, at = sending.word, sending.detail, sending.next_attempt_at
-        if self._opening is not None:
-            word, detail = "silent", "the database has to know of the consent first, and does not answer"
-        elif not kept.gate.is_open():
+        if not kept.gate.is_open():
             word, detail = "silent", kept.gate.why
         elif given.endpoints is None:
             known = self._export_key.fingerprint
@@ -264,7 +288,7 @@ class Uplink:
             raise Impossible(f"nothing can be shown: {kept.gate.why}")
         try:
             waiting = await kept.spool.next(given, [stream])
-            if waiting is None:
+            if waiting is None and self._may_gather_again():
                 await kept.filler.fill(standing, now_all=True)
                 waiting = await kept.spool.next(given, [stream])
             if waiting is None:
@@ -284,6 +308,13 @@ class Uplink:
             raise Impossible("the database is not open yet. Try again in a moment")
         return self._kept
 
+    def _may_gather_again(self) -> bool:
+        """Whoever may look can have a batch made, and so sent; but not as many as they like."""
+        now = asyncio.get_running_loop().time()
+        if due := now >= self._gather_again_at:
+            self._gather_again_at = now + GATHER_AGAIN_S
+        return due
+
     def _may_send(self) -> bool:
         return self._kept is not None and self._kept.gate.is_open()
 
@@ -301,30 +332,58 @@ class Uplink:
             return None
         return IngestLine(trust.generation, self._transport, given.endpoints.ingest_url, trust)
 
-    async def _open_given(self, standing: Standing) -> None:
-        """Have the database know what was given here, as soon as it answers; then the gate opens with its word."""
-        kept, given = self._kept, standing.given
-        if kept is None or given is None or not await kept.off.settled():
-            return
+    @property
+    def _unsettled(self) -> bool:
+        """Whether an off has something to do that a consent has to wait for: it would be undone by it."""
+        return self._kept is None or self._kept.off.unfinished
+
+    async def _open_what_is_given(self, kept: _Kept) -> NoReturn:
+        """Have the database know what was given here, as soon as it answers; then the gate opens with its word.
+
+        A task of its own, since a database that hangs must hang nobody who decides.
+        """
+        while True:
+            await self._asked_to_open.wait()
+            self._asked_to_open.clear()
+            told = False
+            while (standing := self._opening) is not None:
+                if not self._unsettled:
+                    told = await self._open_given(kept, standing, told=told)
+                await asyncio.sleep(OPEN_AGAIN_S)
+
+    async def _open_given(self, kept: _Kept, standing: Standing, *, told: bool) -> bool:
+        """Once. Gives whether the log has been told that it does not work."""
+        given = standing.given
+        assert given is not None, "nothing else is opened"
+        overtaken = False
         try:
-            await kept.epochs.open(given)
+            await kept.epochs.open(given, known=self._opened_here == given.consent_id)
         except Overtaken:
-            self._overtaken = True
+            overtaken = True
         except StoreError as error:
-            _log.warning("nothing is sent before the database knows of the consent", error=str(error))
-            return
-        if self._opening is given:  # else it was switched off meanwhile
+            if not told:
+                _log.warning("nothing is sent before the database knows of the consent", error=str(error))
+            return True
+        if self._opening is standing:  # else it was switched off meanwhile
             self._opening = None
-            kept.gate.admit(standing)
+            self._overtaken = self._overtaken or overtaken
+            if not overtaken:
+                self._opened_here = given.consent_id
+                kept.gate.admit(standing)
+        return False
 
     def _note_overtaken(self, epoch: int) -> None:
         _log.warning("telemetry is off here: somebody has decided later on another instance", epoch=epoch)
         self._overtaken = True
 
-    async def _enrol(self, given: Given, token: str | None) -> None:
-        """Begin, once for each bond. Without network; again after a while where there is no identity to go on with."""
-        if given.endpoints is None or self._setup.anchors.why:
+    async def _enrol(self, given: Given) -> None:
+        """Begin, once for each bond. Without network; again after a while where there is no identity to go on with.
+
+        Not before the off of the consent before is done: it would destroy the new identity with the old.
+        """
+        if given.endpoints is None or self._setup.anchors.why or self._unsettled:
             return
+        token, self._token = self._token, None
         bond = Bond(
             consent_id=given.consent_id,
             installation_id=given.installation_id,
