@@ -120,6 +120,7 @@ class App:
             ca_file=settings.telemetry_ca_file,
             proxy=settings.telemetry_proxy,
             secret=settings.telemetry_secret,
+            in_cluster=settings.in_cluster,
         )
         self._leader = Leader(
             lambda: self._settings,

@@ -94,6 +94,8 @@ class Hub:
         self.waiting_for = ""
         """One sentence, while starting or standing by."""
         self.leading: Leading | None = None
+        self.own_uid = ""
+        """Of the cluster that this hub runs in, once this process has read it."""
         self.agent_url: str | None = None
         """What agents are told to call, where that is known."""
         self.events = Events()

@@ -44,6 +44,7 @@ from store.errors import StoreError
 from store.leader import Leadership
 from store.pool import Database
 from store.sql import load_queries
+from validator.discovery.in_cluster import IN_CLUSTER
 from validator.discovery.source import Source
 from validator.engine import Engine, Sink
 from validator.guard import GuardSettings, shift
@@ -156,6 +157,11 @@ class Leader:
         resolver = self._make_resolver()
         dialer = Dialer(resolver, TlsContexts(), StageDeadlines())
 
+        def uid_read(cluster: Cluster, uid: str) -> None:
+            intake.note_uid(cluster.id, uid)
+            if cluster.source == IN_CLUSTER:
+                self._hub.own_uid = uid
+
         def make_probe(cluster: Cluster) -> ApiServerProbe | None:
             assert cluster.sighting is not None
             if cluster.sighting.cluster_id is not None:
@@ -167,7 +173,7 @@ class Leader:
                 keeper=keeper,
                 clock=clock,
                 settings=self._probing,
-                on_uid=partial(intake.note_uid, cluster.id),
+                on_uid=partial(uid_read, cluster),
                 hasten=partial(engine.hasten, cluster.id),
             )
 

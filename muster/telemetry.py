@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 from pydantic import SecretStr
 
+from collector.cluster import Cluster
 from collector.fleet import ClusterView
 from collector.history import Only
 from collector.location import BackupLocation
@@ -31,8 +33,8 @@ from uplink.client.vaults import make_vault
 from validator.model import Check, Outcome
 from validator.reasons import Reason
 
-IN_CLUSTER = "in-cluster"
-"""The source that is the hub's own cluster."""
+READ_UID_S = 120.0
+"""Two rounds of probes and more."""
 
 PIECE = 100
 """Pairs that are looked at in one turn of the loop: 1 ms."""
@@ -68,6 +70,7 @@ def make_telemetry(
     ca_file: Path | None = None,
     proxy: SecretStr | None = None,
     secret: str | None = None,
+    in_cluster: bool = False,
 ) -> LocalTelemetry:
     """Telemetry of this host, with its files in `directory`. Writes nothing yet. `aim` is asked each time."""
 
@@ -80,17 +83,27 @@ def make_telemetry(
         export_key=make_vault(directory / "export-key", secret),
         anchors=load_anchors(ca_file),
         proxies=Proxies(None if proxy is None else proxy.get_secret_value(), environ),
-        host=lambda: own_cluster(hub) if "KUBERNETES_SERVICE_HOST" in environ else "",
+        host=OwnCluster(hub) if in_cluster and "KUBERNETES_SERVICE_HOST" in environ else lambda: "",
     )
     facts = HubFacts(hub, verdicts)
     uplink = Uplink(facts, hub.clock, hub.version, dictionary(), setup)
     return LocalTelemetry(Desk(directory, offer, environ), facts, uplink, hub.clock, hub.version)
 
 
-def own_cluster(hub: Hub) -> str:
-    """UID of the cluster that this hub runs in, as soon as it has read it; else empty."""
-    known = () if hub.leading is None else hub.leading.inventory.clusters.values()
-    return next((each.external_uid or "" for each in known if each.source == IN_CLUSTER), "")
+class OwnCluster:
+    """UID of the cluster that the hub runs in, as this process has read it: that of the database may be restored."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._asked_at: float | None = None
+
+    def __call__(self) -> str | None:
+        """None while it is being read; empty where that has not come about in `READ_UID_S`: it may be forbidden."""
+        if self._hub.own_uid or self._hub.leading is None:
+            return self._hub.own_uid or None
+        now = monotonic()
+        self._asked_at = now if self._asked_at is None else self._asked_at
+        return None if now - self._asked_at < READ_UID_S else ""
 
 
 class HubFacts:
@@ -128,9 +141,13 @@ class HubFacts:
         return self._changes(leading, reversed(newest_first))
 
     def _changes(self, leading: Leading, transitions: Iterable[Transition]) -> list[ChangeFact]:
-        clusters = leading.inventory.clusters
+        clusters, locations = leading.inventory.clusters, leading.locations.known
         return [
-            _change(each, clusters[each.cluster_id].external_uid if each.cluster_id in clusters else None)
+            _change(
+                each,
+                clusters.get(each.cluster_id),
+                None if each.location_id is None else locations.get(each.location_id),
+            )
             for each in transitions
         ]
 
@@ -175,12 +192,12 @@ def _location(known: BackupLocation) -> LocationFact:
     )
 
 
-def _change(known: Transition, external_uid: str | None) -> ChangeFact:
+def _change(known: Transition, cluster: Cluster | None, location: BackupLocation | None) -> ChangeFact:
     return ChangeFact(
         id=known.id,
         at=known.at,
         cluster_id=known.cluster_id,
-        external_uid=external_uid,
+        external_uid=None if cluster is None else cluster.external_uid,
         cluster_name=known.cluster_name,
         check=known.check,
         from_health=known.from_health.value,
@@ -192,7 +209,19 @@ def _change(known: Transition, external_uid: str | None) -> ChangeFact:
         location_id=known.location_id,
         location_name=known.location_name,
         message=known.message,
+        names=_names(cluster, location),
     )
+
+
+def _names(cluster: Cluster | None, location: BackupLocation | None) -> tuple[str, ...]:
+    """What a message may hold of them, and no pattern would find: short hosts, accounts, containers."""
+    found: list[str | None] = []
+    if cluster is not None and cluster.sighting is not None:
+        found += [cluster.sighting.endpoint.host, cluster.sighting.endpoint.server_name]
+    if location is not None:
+        where = location.where
+        found += [where.account, where.container, where.resource_group, where.subscription_id, where.endpoint]
+    return tuple(each for each in found if each)
 
 
 def _value(reason: Reason | None) -> str | None:

@@ -326,7 +326,7 @@ async def test_h5_a_later_consent_of_another_instance_survives_an_old_off(uplink
     here = make(uplink_db, tmp_path, ScriptedLine)
     await here.rig.spool.add(later, batches_of(later, 2), time.time())
     async with living(here):
-        await here.off.resume(withdraw(ANN, 8, time.time()))
+        await here.off.resume(withdraw(ANN, 8, time.time()).model_copy(update={"told": True}))
         await here.off.resume(NOBODY)
     assert (await here.rig.epochs.read()).permits(later)
     assert len(await waiting_ids(uplink_db)) == 2

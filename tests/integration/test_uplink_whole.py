@@ -16,10 +16,10 @@ from store.migrate import STORE_MIGRATIONS, migrate
 from store.pool import Database
 from tests.support.postgres import frozen
 from tests.support.receiving import receiving
-from tests.support.telemetry import ANN, MadeUpFacts, change, facts
+from tests.support.telemetry import ANN, OFFER, MadeUpFacts, change, facts
 from tests.support.uplinking import DICTIONARY, consent, standing_of, until
 from uplink.client.anchors import Anchors, load_anchors
-from uplink.client.consent import NOBODY, Found, Impossible, withdraw
+from uplink.client.consent import NOBODY, Found, Impossible, decide, withdraw
 from uplink.client.epochs import SPOOL_MIGRATIONS
 from uplink.client.proxy import Proxies
 from uplink.client.record import Endpoints, Given
@@ -36,7 +36,7 @@ class Whole:
 
     def __init__(self, directory: Path, anchors: Anchors | None = None) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
-        self.host = ""
+        self.host: str | None = ""
         self.directory = directory
         now = time.time()
         self.source = MadeUpFacts(facts(3, at=now), [change(at=now)])
@@ -159,6 +159,43 @@ async def test_h8_in_another_cluster_the_identity_is_destroyed_and_never_used(
             assert not list((here.directory / "identity").iterdir())
 
 
+@pytest.mark.parametrize("theirs", ["uid-of-the-first", "uid-of-another"])
+async def test_h8_restored_elsewhere_nothing_is_sent_before_the_uid_is_read(
+    uplink_db: Database, receiver_url: str, tmp_path: Path, theirs: str
+) -> None:
+    async with receiving(receiver_url, tmp_path / "receiver") as desk:
+        anchors = "".join(each.public_bytes(Encoding.PEM).decode() for each in desk.authority.bundle)
+        url = f"https://localhost:{desk.port}"
+        given = consent().model_copy(update={"endpoints": Endpoints(register_url=url, ingest_url=url)})
+        standing = standing_of(given)
+        before = Whole(tmp_path / "telemetry", Anchors(anchors))
+        before.host = "uid-of-the-first"
+        async with before.running(uplink_db):
+            await before.uplink.began(standing, await desk.token())
+            await until(lambda: before.uplink.state().last_success_at is not None, 10)
+
+        async def received() -> int:
+            return int(await desk.store.db.fetchval("SELECT count(*) FROM receiver_batches"))
+
+        count = await received()
+        after = Whole(tmp_path / "telemetry", Anchors(anchors))
+        after.host = None  # it is being read
+        async with after.running(uplink_db, given):
+            await after.uplink.heed(standing)
+            await asyncio.sleep(0.5)
+            await after.uplink.heed(standing)
+            assert after.word() == "enrolling"
+            assert await received() == count
+            after.host = theirs
+            await after.uplink.heed(standing)
+            if theirs == before.host:
+                await until(lambda: after.uplink.state().last_success_at is not None, 10)
+            else:
+                assert after.word() == "held"
+                await asyncio.sleep(0.3)
+                assert await received() == count
+
+
 async def test_without_a_usable_ca_file_nobody_can_switch_on(uplink_db: Database, tmp_path: Path) -> None:
     broken = tmp_path / "ca.pem"
     broken.write_text("no certificate")
@@ -192,6 +229,38 @@ async def test_h5_an_off_before_a_crash_is_finished_at_the_start(uplink_db: Data
     async with after.running(uplink_db, off):
         await until(lambda: not after.uplink.unfinished)
         assert await uplink_db.fetchval("SELECT count(*) FROM uplink_spool") == 0
+
+
+async def test_h5_an_off_that_the_database_has_not_heard_of_is_told_at_the_start_whatever_it_knows(
+    uplink_db: Database, tmp_path: Path
+) -> None:
+    """On an instance that never consented, while it was cut off: its epoch is far below that of the others."""
+    there = Whole(tmp_path / "there")
+    given = without_endpoints(consent(epoch=7))
+    async with there.running(uplink_db):
+        await there.uplink.began(standing_of(given), None)
+        await until(lambda: there.word() == "export")
+        here = Whole(tmp_path / "here")
+        async with here.running(uplink_db, withdraw(ANN, 1, time.time()).model_copy(update={"told": True})):
+            await asyncio.sleep(0.3)
+            assert there.word() == "export", "one that it has heard of is history"
+        again = Whole(tmp_path / "here")
+        async with again.running(uplink_db, withdraw(ANN, 1, time.time())):
+            await until(lambda: there.word() == "off")
+
+
+async def test_h1_whoever_removes_the_file_has_switched_off(uplink_db: Database, tmp_path: Path) -> None:
+    here, given = Whole(tmp_path / "telemetry"), without_endpoints(consent())
+    async with here.running(uplink_db):
+        await here.uplink.began(standing_of(given), None)
+        await until(lambda: here.word() == "export")
+        assert await here.uplink.head(Stream.LOGS) is not None
+        async for _ in here.uplink.export(standing_of(given)):
+            pass
+        await here.uplink.heed(decide(NOBODY, OFFER, {}))
+        assert here.word() == "off"
+        assert await uplink_db.fetchval("SELECT count(*) FROM uplink_spool") == 0
+        assert not list((here.directory / "export-key").iterdir())
 
 
 async def test_h10_a_stream_less_is_the_same_consent_and_its_batches_go(uplink_db: Database, tmp_path: Path) -> None:

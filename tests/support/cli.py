@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 
+import typer.testing
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from muster.cli.app import app
 from tests.support.hub import GOOD, MadeUpHub
 from validator.model import Check, Evidence
 from validator.reasons import Reason
+
+typer.testing._get_command = cache(get_command)  # type: ignore[attr-defined]  # its own name for it
+"""Typer's runner makes all commands anew for each line, which takes 50 ms."""
 
 MUSTER = [sys.executable, "-m", "muster"]
 """As a process of its own."""

@@ -144,6 +144,7 @@ class RememberingLink:
         self.kept: dict[Stream, Batch] = {}
         self.heeded: list[Standing] = []
         self.is_overtaken = False
+        self.is_unfinished = False
         self.defects: list[Exception] = []
         self._source = source
         self._given: Given | None = None
@@ -178,6 +179,10 @@ class RememberingLink:
     def overtaken(self) -> bool:
         said, self.is_overtaken = self.is_overtaken, False
         return said
+
+    @property
+    def unfinished(self) -> bool:
+        return self.is_unfinished
 
     def silence(self) -> None:
         self.told.append("silence")

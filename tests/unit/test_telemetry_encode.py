@@ -203,13 +203,15 @@ def test_h27_no_canary_leaves_even_where_free_text_and_plain_names_were_asked_fo
 
 def test_free_text_leaves_only_where_it_was_asked_for_and_without_names_and_addresses() -> None:
     message = (
-        "10.1.2.3:6443: no answer from api.customer-prod-1.example.com, see /home/ann/.kube/config of ann@example.com"
+        "10.1.2.3:6443: no answer from api.customer-prod-1.example.com, see /home/ann/.kube/config of ann@example.com; "
+        "edge7 may not read nightly in ProdBackups"
     )
-    (without,), _ = encoded(CONSENT, Stream.LOGS, facts(), [change(message=message)])
+    told = change(message=message, names=("edge7", "nightly", "prodbackups"))
+    (without,), _ = encoded(CONSENT, Stream.LOGS, facts(), [told])
     assert b"no answer" not in without.raw
-    (batch,), _ = encoded(given(text=True), Stream.LOGS, facts(), [change(message=message)])
+    (batch,), _ = encoded(given(text=True), Stream.LOGS, facts(), [told])
     assert b"no answer" in batch.raw
-    for secret in (b"10.1.2.3", b"customer-prod-1", b"example.com", b".kube", b"ann"):
+    for secret in (b"10.1.2.3", b"customer-prod-1", b"example.com", b".kube", b"ann", b"edge7", b"night", b"rodBack"):
         assert secret not in batch.raw
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from muster.settings import Settings
-from muster.telemetry import HubFacts, aim_of, make_telemetry
+from muster.telemetry import HubFacts, OwnCluster, aim_of, make_telemetry
 from tests.support.hub import GOOD, MadeUpHub
 from uplink.client.facts import VerdictKey
 from uplink.client.record import Endpoints
@@ -59,6 +59,18 @@ async def test_changes_come_oldest_first_and_go_on_after_an_id(hub: MadeUpHub) -
     assert [each.id for each in changes] == [1, 2]
     assert [each.id for each in await source.changes(0, 1, 100)] == [2]
     assert [each.id for each in await source.changes(hub.clock.now() - 45, 0, 100)] == [2]
+
+
+async def test_the_uid_of_the_hubs_own_cluster_is_the_one_that_this_process_has_read(
+    hub: MadeUpHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = OwnCluster(hub)
+    assert own() is None
+    hub.own_uid = "read"
+    assert own() == "read"
+    hub.own_uid = ""
+    monkeypatch.setattr("muster.telemetry.READ_UID_S", 0.0)
+    assert own() == "", "it may be forbidden to read it: then it contradicts nothing"
 
 
 async def test_a_standby_has_no_facts(hub: MadeUpHub) -> None:

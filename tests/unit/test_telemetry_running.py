@@ -91,6 +91,22 @@ async def test_a_later_decision_elsewhere_is_written_into_this_hosts_file(bench:
         await until(lambda: word(bench) is Word.OFF)
 
 
+async def test_an_off_is_told_anew_at_each_start_until_the_database_has_heard_of_it(bench: Bench) -> None:
+    bench.link.is_unfinished = True
+    async with running(bench):
+        await bench.telemetry.turn_on(wanted(), ANN, None)
+        await bench.telemetry.turn_off(ANN)
+        await until(lambda: word(bench) is Word.OFF)
+        off = bench.desk.found()
+        assert isinstance(off, Withdrawn)
+        assert not off.told
+        bench.link.is_unfinished = False
+        await until(lambda: getattr(bench.desk.found(), "told", False))
+        await bench.telemetry.turn_off(ANN)
+        bench.link.is_unfinished = True
+        assert bench.desk.verify().problem == ""
+
+
 async def test_a_defect_silences_it_and_it_begins_again(bench: Bench) -> None:
     bench.link.defects = [RuntimeError("a defect"), ZeroDivisionError()]
     async with running(bench):

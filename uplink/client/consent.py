@@ -102,6 +102,11 @@ class Standing:
         """The consent under which something may be sent; None = nothing may."""
         return self.record if self.word is Word.ON and isinstance(self.record, Given) else None
 
+    @property
+    def nobody(self) -> bool:
+        """Whether there is no file: nobody has consented, or somebody has removed what said so."""
+        return self.record is None and self.why == NOBODY.why
+
     def allows(self, stream: Stream) -> bool:
         """Whether this stream may be sent now."""
         return self.given is not None and self.streams[stream].allowed

@@ -115,6 +115,9 @@ class Desk:
         """
         found = self.found()
         if isinstance(found, Withdrawn):
+            if found.told:  # the database has to hear of it once more: another instance may have consented since
+                found = found.model_copy(update={"told": False})
+                write_private(self.place, write_record(found))
             return Done(found, None)
         record = withdraw(who, self._next_epoch(0), now)
         try:
@@ -135,9 +138,15 @@ class Desk:
         found = self.found()
         if not isinstance(found, Given) or found.epoch != epoch:
             return None
-        record = withdraw(who, found.epoch, now)
+        record = withdraw(who, found.epoch, now).model_copy(update={"told": True})
         write_private(self.place, write_record(record))
         return self._noted(record, who, "off", shown(record), now)
+
+    def told(self, epoch: int) -> None:
+        """The database has heard of the off of that epoch. Raises `PrivateFileError`."""
+        found = self.found()
+        if isinstance(found, Withdrawn) and found.epoch == epoch and not found.told:
+            write_private(self.place, write_record(found.model_copy(update={"told": True})))
 
     def verify(self) -> Checked:
         """The audit log, and whether the decision that holds is in it: a log that is gone altogether is whole, too.

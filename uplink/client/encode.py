@@ -126,7 +126,7 @@ class Encoder:
         attributes = log.pairs.write(item.attributes)
         text = None
         if log.text and item.text:
-            known = _names_of(log.kind, item.attributes)
+            known = [*_names_of(log.kind, item.attributes), *item.names]
             text = layout.text_value(redact(item.text, self._pseudonyms, known))
         return layout.log_record(item.at, max(0, min(24, item.severity)), text, attributes, log.name)
 

@@ -22,7 +22,7 @@ from uplink.client.dictionary import Dictionary
 from uplink.client.epochs import Epochs
 from uplink.client.halve import allowed
 from uplink.client.record import Given
-from uplink.client.spool import Spool
+from uplink.client.spool import Spool, SpoolClosed
 from uplink.client.streams import Stream
 from uplink.wire import export as wire
 from uplink.wire.errors import WireError
@@ -82,6 +82,8 @@ class Exporter:
             await self._fill(standing)
             signer = await self._signer()
             file = await self._writing.run(self._make_file, READ_S)
+        except SpoolClosed:
+            raise Impossible("nothing was exported: the consent has ended, or is another one by now") from None
         except (StoreError, OSError) as error:
             raise Impossible(f"nothing was exported: {error}") from error
         loop = asyncio.get_running_loop()

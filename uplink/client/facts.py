@@ -79,6 +79,8 @@ class ChangeFact:
     location_name: str | None = None
     message: str = ""
     """Free text: it leaves only where that was asked for, and redacted."""
+    names: tuple[str, ...] = ()
+    """That may stand in it: of accounts, containers, hosts."""
 
 
 @dataclass(frozen=True, slots=True)

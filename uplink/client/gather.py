@@ -176,7 +176,9 @@ def _event(change: ChangeFact) -> Event:
         "flapping": change.flapping,
         "collapsed": change.collapsed,
     }
-    return Event("muster.transition", change.at, _SEVERITY.get(change.to_health, INFO), said, change.message)
+    return Event(
+        "muster.transition", change.at, _SEVERITY.get(change.to_health, INFO), said, change.message, change.names
+    )
 
 
 @lru_cache(maxsize=20_000)

@@ -35,6 +35,8 @@ class Event(NamedTuple):
     attributes: Attributes = _NONE
     text: str = ""
     """Free text."""
+    names: tuple[str, ...] = ()
+    """That may stand in it, besides those of the attributes."""
 
 
 Item: TypeAlias = Point | Event

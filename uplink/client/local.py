@@ -21,7 +21,7 @@ from uplink.client.consent import Absent, Impossible, Offer, Standing, Wanted, W
 from uplink.client.desk import Desk, Done
 from uplink.client.facts import FactSource
 from uplink.client.preview import PRETENDED_S, Preview, kept, pretended
-from uplink.client.record import Given, Scope
+from uplink.client.record import Given, Scope, Withdrawn
 from uplink.client.streams import Stream
 from uplink.client.telemetry import Link, LinkState
 from uplink.wire.private_file import PrivateFileError
@@ -41,6 +41,10 @@ WATCH_S = 1.0
 
 AGAIN_S = 5.0
 """After a defect, and while there is no database."""
+
+WELL_S = 600.0
+MOST_AGAIN_S = 600.0
+"""A defect that comes each time is in the log six times an hour; after `WELL_S` without one, `AGAIN_S` counts anew."""
 
 ELSEWHERE = Who("another instance", "database")
 
@@ -107,13 +111,16 @@ class LocalTelemetry:
         await self._again_and_again(self._link.lead)
 
     async def _again_and_again(self, job: Callable[[], Awaitable[None]]) -> NoReturn:
+        again_s, loop = self._again_s, asyncio.get_running_loop()
         while True:
+            began = loop.time()
             try:
                 await job()
             except Exception:  # noqa: BLE001 - whatever it is, the fleet is watched on
                 self._link.silence()
-                _log.exception("telemetry has failed; it is silent, and begins again", again_s=self._again_s)
-            await asyncio.sleep(self._again_s)
+                again_s = self._again_s if loop.time() - began > WELL_S else min(2 * again_s, MOST_AGAIN_S)
+                _log.exception("telemetry has failed; it is silent, and begins again", again_s=again_s)
+            await asyncio.sleep(again_s)
 
     async def _run(self) -> None:
         found = await self._files.run(self._desk.found, FILES_S)
@@ -131,7 +138,15 @@ class LocalTelemetry:
                 if not self._silenced:  # since: nothing is waited for in between
                     self._told(standing)
                     await self._link.heed(standing)
+                    await self._note_that_the_database_knows(standing)
             await asyncio.sleep(self._watch_s)
+
+    async def _note_that_the_database_knows(self, standing: Standing) -> None:
+        """Of an off. As long as it can't be written, the next start tells it once more."""
+        record = standing.record
+        if isinstance(record, Withdrawn) and not record.told and not self._link.unfinished:
+            with suppress(PrivateFileError):
+                await self._write(partial(self._desk.told, record.epoch))
 
     def _told(self, standing: Standing) -> None:
         """The link is about to be."""

@@ -87,7 +87,7 @@ class Off:
         consent has in the database stays. A consent is resumed by whoever opens the gate.
         """
         if isinstance(found, Withdrawn):
-            self._want(lambda: self._epochs.close_again(found))
+            self._want(lambda: self._epochs.close_again(found) if found.told else self._epochs.close(found.epoch))
         if isinstance(found, Withdrawn) or found is NOBODY:
             await self._kill()
             self._wanted.set()

@@ -89,6 +89,8 @@ class Withdrawn(Decision):
     """Off. Stays, so that the epoch never falls and people see who and when."""
 
     state: Literal["withdrawn"] = "withdrawn"
+    told: bool = False
+    """Whether the database has heard of it. Until then it is told at each start, whatever it knows of others."""
 
 
 Record: TypeAlias = Given | Withdrawn

@@ -75,6 +75,11 @@ class Link(Protocol):
         """Whether somebody has decided later on another instance; said once. This host's file has to say so, too."""
         ...
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether an off has something to do still: the database is away, or a key can't be removed."""
+        ...
+
     def silence(self) -> None:
         """Abort what is under way and send nothing more. Returns at once, touches no network, raises nothing."""
         ...

@@ -82,8 +82,9 @@ class Setup:
     export_key: Vault
     anchors: Anchors
     proxies: Proxies
-    host: Callable[[], str]
-    """UID of the cluster that Muster runs in; empty where it runs in none, or as long as that is not known."""
+    host: Callable[[], str | None]
+    """UID of the cluster that Muster runs in, as this process has read it; empty where it runs in none, or can't tell;
+    None: it is being read, and nothing is sent before: files and database may be restored ones of another cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,9 @@ class Uplink:
             return
         if (given := standing.given) is None:
             self._opening = None
-            if kept.gate.given is not None:
+            if kept.gate.given is not None and standing.nobody:  # somebody has removed the file: that is an off
+                await self.ended()
+            elif kept.gate.given is not None:
                 kept.off.silence()
             if self._bond is not None and isinstance(standing.record, Withdrawn):
                 await self._bury()
@@ -265,6 +268,8 @@ class Uplink:
             word, detail = "held", self._setup.anchors.why
         elif not self._leading:
             word, detail = "standby", "only the instance that leads sends"
+        elif self._setup.host() is None:
+            word, detail = "enrolling", "the UID of this cluster is read first: an identity of another is never used"
         elif self._enroller.trust() is None:
             word, detail, at = enrolment.word.value, enrolment.detail, enrolment.next_attempt_at
             word = "held" if enrolment.word is Word.OFF else word
@@ -316,7 +321,9 @@ class Uplink:
         return due
 
     def _may_send(self) -> bool:
-        return self._kept is not None and self._kept.gate.is_open()
+        """With an identity that is bound to this very cluster: `heed` binds it anew within a second."""
+        bond, kept = self._bond, self._kept
+        return kept is not None and kept.gate.is_open() and bond is not None and bond.host == self._setup.host()
 
     def _skew_s(self) -> float | None:
         return None if self._registrar is None else self._registrar.skew_s
@@ -381,7 +388,8 @@ class Uplink:
 
         Not before the off of the consent before is done: it would destroy the new identity with the old.
         """
-        if given.endpoints is None or self._setup.anchors.why or self._unsettled:
+        host = self._setup.host()
+        if given.endpoints is None or host is None or self._setup.anchors.why or self._unsettled:
             return
         token, self._token = self._token, None
         bond = Bond(
@@ -389,7 +397,7 @@ class Uplink:
             installation_id=given.installation_id,
             organisation=given.organisation,
             register_url=given.endpoints.register_url,
-            host=self._setup.host(),
+            host=host,
         )
         now = asyncio.get_running_loop().time()
         known = self._bond

@@ -20,13 +20,17 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token and CA; part of Kubernetes' contract with pods."""
 
 
+IN_CLUSTER = "in-cluster"
+"""The source's usual name, and its cluster's."""
+
+
 class InClusterSource:
     """One cluster. The token is re-read as the kubelet renews it; the CA is watched."""
 
     def __init__(
         self,
-        name: str = "in-cluster",
-        cluster: str = "in-cluster",
+        name: str = IN_CLUSTER,
+        cluster: str = IN_CLUSTER,
         base: Path = SERVICE_ACCOUNT,
         environ: Mapping[str, str] | None = None,
         poll_s: float = POLL_S,
