@@ -3,8 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-# Many tests wait more than they work: one worker more than the two cores of CI.
-WORKERS ?= 3
+# Many tests wait more than they work: twice as many workers as CI has cores.
+WORKERS ?= 4
 
 .PHONY: help venv demo run test lint bench soak docs lock clean
 

@@ -43,8 +43,8 @@ from benchmarks.uplink_outage import HOURS, outage
 from benchmarks.uplink_sides import CHANGES, CLUSTERS, muster, opentelemetry
 from muster.logs import configure_logs
 from store.embedded import EmbeddedPostgres
-from uplink.client.transport import Question, Transport
-from uplink.client.trust import Trust
+from uplink.client.network.transport import Question, Transport
+from uplink.client.network.trust import Trust
 from uplink.receiver.activations import Activations
 from uplink.receiver.app import Receiver
 from uplink.receiver.authority import Authority

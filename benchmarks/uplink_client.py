@@ -11,19 +11,19 @@ from pathlib import Path
 from benchmarks.uplink_fleet import MadeFleet
 from store.migrate import STORE_MIGRATIONS, migrate
 from store.pool import Database
-from uplink.client.commitments import commitments
-from uplink.client.consent import Offer, Standing, Wanted, Who, decide, give
-from uplink.client.copies import Copies
-from uplink.client.dictionary import dictionary
-from uplink.client.epochs import SPOOL_MIGRATIONS, Epochs
-from uplink.client.filler import Filler
-from uplink.client.gate import Gate
-from uplink.client.line import IngestLine, Line
-from uplink.client.sender import Sender
-from uplink.client.spool import Spool
-from uplink.client.streams import Stream
-from uplink.client.transport import Transport
-from uplink.client.trust import Trust
+from uplink.client.consent.commitments import commitments
+from uplink.client.consent.consent import Offer, Standing, Wanted, Who, decide, give
+from uplink.client.consent.dictionary import dictionary
+from uplink.client.consent.streams import Stream
+from uplink.client.network.line import IngestLine, Line
+from uplink.client.network.transport import Transport
+from uplink.client.network.trust import Trust
+from uplink.client.spooling.copies import Copies
+from uplink.client.spooling.epochs import SPOOL_MIGRATIONS, Epochs
+from uplink.client.spooling.filler import Filler
+from uplink.client.spooling.gate import Gate
+from uplink.client.spooling.sender import Sender
+from uplink.client.spooling.spool import Spool
 from validator.clock import Clock
 
 

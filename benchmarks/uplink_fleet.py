@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from uuid import NAMESPACE_OID, uuid5
 
-from uplink.client.facts import ChangeFact, ClusterFact, Facts, FleetFact
+from uplink.client.encoding.facts import ChangeFact, ClusterFact, Facts, FleetFact
 
 
 class MadeFleet:

@@ -16,12 +16,12 @@ from uuid import UUID
 from benchmarks.uplink_client import Spec, client
 from benchmarks.uplink_fleet import MadeFleet
 from store.pool import Database
-from uplink.client.batch import Batch
-from uplink.client.line import Line, Reply
-from uplink.client.record import Given
-from uplink.client.spool import Bounds, Spool
-from uplink.client.streams import Stream
-from uplink.client.unreached import Obstacle, Unreached
+from uplink.client.consent.record import Given
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.batch import Batch
+from uplink.client.network.line import Line, Reply
+from uplink.client.network.unreached import Obstacle, Unreached
+from uplink.client.spooling.spool import Bounds, Spool
 from uplink.wire.names import BATCH_ID
 from uplink.wire.otlp import pack
 from validator.clock import FakeClock

@@ -18,7 +18,7 @@ from store.embedded import EmbeddedPostgres
 from store.errors import StoreError, StoreUnavailable
 from store.migrate import MigrationSet, migrate
 from store.pool import Database
-from uplink.client.epochs import SPOOL_MIGRATIONS
+from uplink.client.spooling.epochs import SPOOL_MIGRATIONS
 
 _log = structlog.get_logger(__name__)
 

@@ -19,17 +19,17 @@ from collector.transition import Transition
 from muster.breath import breathe
 from muster.hub import Hub, Leading
 from muster.settings import Settings
-from uplink.client.anchors import load_anchors
-from uplink.client.commitments import commitments
-from uplink.client.consent import Offer
-from uplink.client.desk import Desk
-from uplink.client.dictionary import dictionary
-from uplink.client.facts import ChangeFact, ClusterFact, Facts, FleetFact, LocationFact, VerdictKey
+from uplink.client.consent.commitments import commitments
+from uplink.client.consent.consent import Offer
+from uplink.client.consent.desk import Desk
+from uplink.client.consent.dictionary import dictionary
+from uplink.client.consent.record import Endpoints
+from uplink.client.encoding.facts import ChangeFact, ClusterFact, Facts, FleetFact, LocationFact, VerdictKey
+from uplink.client.enrolment.anchors import load_anchors
+from uplink.client.enrolment.vaults import make_vault
 from uplink.client.local import LocalTelemetry
-from uplink.client.proxy import Proxies
-from uplink.client.record import Endpoints
+from uplink.client.network.proxy import Proxies
 from uplink.client.uplink import Setup, Uplink
-from uplink.client.vaults import make_vault
 from validator.model import Check, Outcome
 from validator.reasons import Reason
 

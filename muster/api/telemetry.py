@@ -24,13 +24,13 @@ from muster.api.problems import Kind, ProblemError
 from muster.api.queries import NoQuery, Query, one_of, read_query, some_of
 from muster.api.table import Route
 from store.errors import StoreError
-from uplink.client.chain import Checked, Head
-from uplink.client.consent import Impossible, Standing, TermsChanged, Wanted, Who
-from uplink.client.desk import Done
-from uplink.client.dictionary import Field as DictionaryField
-from uplink.client.preview import Preview
-from uplink.client.record import Given, shown
-from uplink.client.streams import Stream
+from uplink.client.consent.chain import Checked, Head
+from uplink.client.consent.consent import Impossible, Standing, TermsChanged, Wanted, Who
+from uplink.client.consent.desk import Done
+from uplink.client.consent.dictionary import Field as DictionaryField
+from uplink.client.consent.record import Given, shown
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.preview import Preview
 from uplink.client.telemetry import Telemetry
 from uplink.wire.private_file import PrivateFileError
 from validator.file_thread import FileThread

@@ -16,10 +16,10 @@ from pydantic import BeforeValidator, SecretStr
 from collector.location import MAX_OWNER_CHARS
 from store.address import parse_address
 from store.errors import StoreRefused
-from uplink.client.origin import origin
-from uplink.client.proxy import DIRECT
-from uplink.client.proxy import parse as parse_proxy
-from uplink.client.secret_name import SecretName
+from uplink.client.consent.origin import origin
+from uplink.client.enrolment.secret_name import SecretName
+from uplink.client.network.proxy import DIRECT
+from uplink.client.network.proxy import parse as parse_proxy
 from validator.locations import endpoint_problem
 from validator.resources.stork import checked_paths
 

@@ -31,7 +31,7 @@ from muster.logs import configure_logs
 from muster.process import prepare_process
 from muster.settings import Settings
 from muster.sources import make_sources
-from uplink.client.proxy import DIRECT
+from uplink.client.network.proxy import DIRECT
 from validator.net.resolver import CaresResolver
 
 INTERVAL_S = 3.0

@@ -11,7 +11,7 @@ from muster.docs.api import api_page
 from muster.docs.problems import problems_page
 from muster.docs.reasons import reasons_page
 from muster.docs.telemetry import telemetry_page
-from uplink.client import commitments
+from uplink.client.consent import commitments
 
 PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
     {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from uplink.client.dictionary import Field, Kind, Type, dictionary
-from uplink.client.streams import Stream
+from uplink.client.consent.dictionary import Field, Kind, Type, dictionary
+from uplink.client.consent.streams import Stream
 
 _HEAD = """\
 # Telemetry: what can leave, and what you decide
 
-<!-- Written by `make docs` from uplink/client/dictionary.toml and muster/docs/telemetry.py. Edit those. -->
+<!-- Written by `make docs` from uplink/client/consent/dictionary.toml and muster/docs/telemetry.py. Edit those. -->
 
 Telemetry is off. Nothing is looked up, connected to, made or kept for it until an admin consents. What is promised in
 return is in [the commitments](telemetry-commitments.md). How to set it up, its states, and how to receive it yourself:

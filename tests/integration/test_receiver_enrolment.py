@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from structlog.testing import capture_logs
 
 from tests.support.receiving import Desk, Identity, basic, make_csr, new_key, receiving
-from uplink.client.issued import learn
+from uplink.client.enrolment.issued import learn
 from uplink.receiver.audit import By
 from uplink.receiver.enrolment import MAX_CERTIFICATES
 from uplink.receiver.founding import roll_over

@@ -20,9 +20,9 @@ from tests.support.receiving import Desk, receiving
 from tests.support.telemetry import OFFER
 from tests.support.uplink_crashing import Spec, run_child, spec_of
 from tests.support.uplinking import Rig, ScriptedLine, consent, standing_of, trust_of, waiting_ids
-from uplink.client.desk import Desk as ConsentDesk
-from uplink.client.off import Off
-from uplink.client.record import Given, Withdrawn
+from uplink.client.consent.desk import Desk as ConsentDesk
+from uplink.client.consent.record import Given, Withdrawn
+from uplink.client.spooling.off import Off
 from uplink.wire.otlp import unpack
 
 STEPS = (

@@ -12,12 +12,12 @@ from store.pool import Database
 from tests.support.receiving import Identity, new_key, receiving
 from tests.support.telemetry import OFFER, MadeUpFacts, change, facts
 from tests.support.uplinking import DICTIONARY, Rig, ScriptedLine, batches_of, consent, standing_of, waiting_ids
-from uplink.client.consent import Impossible, Standing, decide
-from uplink.client.dictionary import Dictionary
-from uplink.client.export import Exporter, Signer
-from uplink.client.filler import FIRST_FOR_S, FIRST_METRICS_S, METRICS_S, Filler
-from uplink.client.record import Given
-from uplink.client.streams import Stream
+from uplink.client.consent.consent import Impossible, Standing, decide
+from uplink.client.consent.dictionary import Dictionary
+from uplink.client.consent.record import Given
+from uplink.client.consent.streams import Stream
+from uplink.client.spooling.export import Exporter, Signer
+from uplink.client.spooling.filler import FIRST_FOR_S, FIRST_METRICS_S, METRICS_S, Filler
 from uplink.receiver.batches import Batches, Stored
 from uplink.receiver.importing import Trusted, import_file
 from uplink.wire.errors import WireError

@@ -19,12 +19,12 @@ from tests.support.loops import on_both_loops
 from tests.support.uplink_fronts import Backend, Circle, Nginx, alerting, backing, collecting, fronting
 from tests.support.uplink_peers import listening
 from tests.support.uplinking import Rig, batches_of, consent, until, waiting_ids
-from uplink.client.batch import Batch
-from uplink.client.line import IngestLine
-from uplink.client.sender import POISON
-from uplink.client.streams import Stream
-from uplink.client.transport import Transport
-from uplink.client.trust import Trust
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.batch import Batch
+from uplink.client.network.line import IngestLine
+from uplink.client.network.transport import Transport
+from uplink.client.network.trust import Trust
+from uplink.client.spooling.sender import POISON
 from uplink.wire.otlp import CONTENT_TYPE, ENCODING, Signal, pack, parse
 from uplink.wire.verdicts import Act, verdict
 

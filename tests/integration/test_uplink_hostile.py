@@ -20,12 +20,12 @@ from tests.support.est_server import vending
 from tests.support.receiving import receiving
 from tests.support.uplink_peers import Impostor, Talk, http, proxying
 from tests.support.uplinking import Rig, Said, ScriptedLine, batches_of, consent, waiting_ids
-from uplink.client.enrolment import Word
-from uplink.client.line import IngestLine
-from uplink.client.pace import Pace
-from uplink.client.proxy import Proxies
-from uplink.client.sender import POISON
-from uplink.client.transport import Transport
+from uplink.client.enrolment.enrolment import Word
+from uplink.client.network.line import IngestLine
+from uplink.client.network.proxy import Proxies
+from uplink.client.network.transport import Transport
+from uplink.client.spooling.pace import Pace
+from uplink.client.spooling.sender import POISON
 from uplink.receiver.revoking import revoke
 from uplink.wire.bounds import MAX_ANSWER_BYTES
 from uplink.wire.otlp import CONTENT_TYPE, Code, Signal, accepted, refusal

@@ -23,17 +23,17 @@ from tests.support.postgres import frozen
 from tests.support.telemetry import ANN, OFFER
 from tests.support.uplink_peers import Impostor
 from tests.support.uplinking import QUICK, Rig, Said, ScriptedLine, batches_of, consent, standing_of, until, waiting_ids
-from uplink.client.batch import Batch
-from uplink.client.consent import NOBODY, Absent, withdraw
-from uplink.client.epochs import SPOOL_MIGRATIONS, Epochs
-from uplink.client.line import IngestLine
-from uplink.client.off import Off
-from uplink.client.pace import Pace
-from uplink.client.record import Given
-from uplink.client.spool import SpoolClosed
-from uplink.client.transport import Transport
-from uplink.client.trust import Trust
-from uplink.client.unreached import Obstacle, Unreached
+from uplink.client.consent.consent import NOBODY, Absent, withdraw
+from uplink.client.consent.record import Given
+from uplink.client.encoding.batch import Batch
+from uplink.client.network.line import IngestLine
+from uplink.client.network.transport import Transport
+from uplink.client.network.trust import Trust
+from uplink.client.network.unreached import Obstacle, Unreached
+from uplink.client.spooling.epochs import SPOOL_MIGRATIONS, Epochs
+from uplink.client.spooling.off import Off
+from uplink.client.spooling.pace import Pace
+from uplink.client.spooling.spool import SpoolClosed
 
 
 class Key:
@@ -344,7 +344,7 @@ async def test_h1_a_file_that_cannot_be_read_is_off_and_destroys_nothing(uplink_
 async def test_h18_a_key_that_cannot_be_removed_is_tried_again(
     uplink_db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uplink.client.off.AGAIN_S", 0.05)
+    monkeypatch.setattr("uplink.client.spooling.off.AGAIN_S", 0.05)
     here = make(uplink_db, tmp_path, ScriptedLine)
     await here.rig.begin(consent())
     here.key.ill = True
@@ -361,7 +361,7 @@ async def test_h18_a_key_that_cannot_be_removed_is_tried_again(
 async def test_h4_off_and_silence_with_a_database_that_hangs(
     own_postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uplink.client.off.AGAIN_S", 0.05)
+    monkeypatch.setattr("uplink.client.spooling.off.AGAIN_S", 0.05)
     db = await Database.open(await own_postgres.start(), statement_timeout_s=1.0)
     try:
         await migrate(db, [STORE_MIGRATIONS, SPOOL_MIGRATIONS], 1)

@@ -23,17 +23,17 @@ from tests.support.relay import Relay
 from tests.support.telemetry import ENDPOINTS, OFFER
 from tests.support.uplink_peers import Impostor, http
 from tests.support.uplinking import Rig, ScriptedLine, batches_of, consent, standing_of, until, waiting_ids
-from uplink.client.consent import decide
-from uplink.client.enroller import Enroller
-from uplink.client.enrolment import Word
-from uplink.client.est import EstRegistrar
-from uplink.client.line import IngestLine
-from uplink.client.off import Off
-from uplink.client.prober import IngestProber
-from uplink.client.record import Endpoints
-from uplink.client.resolving import Names
-from uplink.client.transport import Transport
-from uplink.client.vault import FileVault
+from uplink.client.consent.consent import decide
+from uplink.client.consent.record import Endpoints
+from uplink.client.enrolment.enroller import Enroller
+from uplink.client.enrolment.enrolment import Word
+from uplink.client.enrolment.est import EstRegistrar
+from uplink.client.enrolment.prober import IngestProber
+from uplink.client.enrolment.vault import FileVault
+from uplink.client.network.line import IngestLine
+from uplink.client.network.resolving import Names
+from uplink.client.network.transport import Transport
+from uplink.client.spooling.off import Off
 from validator.clock import FakeClock
 
 

@@ -19,10 +19,10 @@ from tests.support.enrolling import TOKEN, Bench, bench, bond, eventually
 from tests.support.est_server import Vendor, vending
 from tests.support.receiving import Desk, receiving
 from tests.support.uplink_fronts import Circle, alerting
-from uplink.client.enrolment import Word
-from uplink.client.identity import Bond
-from uplink.client.transport import Question, Transport
-from uplink.client.unreached import Obstacle, Unreached
+from uplink.client.enrolment.enrolment import Word
+from uplink.client.enrolment.identity import Bond
+from uplink.client.network.transport import Question, Transport
+from uplink.client.network.unreached import Obstacle, Unreached
 from uplink.receiver.revoking import revoke
 from uplink.wire.identity import installation_of, organisation_of
 
@@ -204,8 +204,8 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from uuid import UUID
 from tests.support.enrolling import TOKEN, bench
-from uplink.client.identity import Bond
-from uplink.client.enrolment import Word
+from uplink.client.enrolment.identity import Bond
+from uplink.client.enrolment.enrolment import Word
 
 directory, url, anchors, bond, event, nth = sys.argv[1:]
 passed = 0

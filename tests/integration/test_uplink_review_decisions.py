@@ -24,21 +24,21 @@ from tests.support.runtime import bearer
 from tests.support.secret_server import NAME, SecretServer, secret_server
 from tests.support.telemetry import ANN, NOW, OFFER, Bench, MadeUpFacts, change, facts, wanted
 from tests.support.uplinking import DICTIONARY, until
-from uplink.client.anchors import Anchors
-from uplink.client.consent import Offer
-from uplink.client.desk import Desk
-from uplink.client.epochs import SPOOL_MIGRATIONS
-from uplink.client.facts import ChangeFact
+from uplink.client.consent.consent import Offer
+from uplink.client.consent.desk import Desk
+from uplink.client.consent.record import Given, Withdrawn
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.facts import ChangeFact
+from uplink.client.encoding.pseudonyms import Pseudonyms
+from uplink.client.encoding.redact import redact
+from uplink.client.enrolment.anchors import Anchors
+from uplink.client.enrolment.secret_name import SecretName
+from uplink.client.enrolment.secret_vault import WAIT_S, SecretVault
+from uplink.client.enrolment.vault import FILE, FileVault
 from uplink.client.local import LocalTelemetry
-from uplink.client.proxy import Proxies
-from uplink.client.pseudonyms import Pseudonyms
-from uplink.client.record import Given, Withdrawn
-from uplink.client.redact import redact
-from uplink.client.secret_name import SecretName
-from uplink.client.secret_vault import WAIT_S, SecretVault
-from uplink.client.streams import Stream
+from uplink.client.network.proxy import Proxies
+from uplink.client.spooling.epochs import SPOOL_MIGRATIONS
 from uplink.client.uplink import Setup, Uplink
-from uplink.client.vault import FILE, FileVault
 from uplink.wire.private_file import PrivateFileError
 from validator.clock import HubClock
 

@@ -24,14 +24,14 @@ from tests.support.enrolling import TOKEN, bench
 from tests.support.est_server import Vendor, vending
 from tests.support.secret_server import BOTH, LABELS, NAME, SecretServer, rendered, secret_server
 from tests.support.uplinking import Rig, ScriptedLine, consent, until
-from uplink.client.enrolment import Word
-from uplink.client.identity import MAX_IDENTITY_BYTES, read_identity
-from uplink.client.off import Off
-from uplink.client.own_cluster import OwnCluster
-from uplink.client.secret_name import SecretName
-from uplink.client.secret_vault import SecretVault
-from uplink.client.vault import FILE, FileVault
-from uplink.client.vaults import make_vault
+from uplink.client.enrolment.enrolment import Word
+from uplink.client.enrolment.identity import MAX_IDENTITY_BYTES, read_identity
+from uplink.client.enrolment.own_cluster import OwnCluster
+from uplink.client.enrolment.secret_name import SecretName
+from uplink.client.enrolment.secret_vault import SecretVault
+from uplink.client.enrolment.vault import FILE, FileVault
+from uplink.client.enrolment.vaults import make_vault
+from uplink.client.spooling.off import Off
 from uplink.wire.private_file import PrivateFileError
 
 DEPLOY = Path(__file__).parents[2] / "deploy/kubernetes"
@@ -353,7 +353,7 @@ async def test_destroying_goes_on_where_the_one_who_asked_was_cancelled(
 async def test_h18_off_is_off_without_an_api_server_and_the_key_goes_when_it_is_back(
     uplink_db: Database, server: SecretServer, vault: SecretVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uplink.client.off.AGAIN_S", 0.05)
+    monkeypatch.setattr("uplink.client.spooling.off.AGAIN_S", 0.05)
     (tmp_path / "rig").mkdir()
     rig = Rig(uplink_db, tmp_path / "rig", ScriptedLine)
     off = Off(rig.epochs, rig.gate, vault.destroy)

@@ -27,15 +27,15 @@ from tests.support.uplinking import (
     until,
     waiting_ids,
 )
-from uplink.client.dictionary import Dictionary
-from uplink.client.halve import halved
-from uplink.client.pace import Pace
-from uplink.client.record import Given
-from uplink.client.sender import POISON
-from uplink.client.spool import Bounds
-from uplink.client.streams import Stream
-from uplink.client.transport import Transport
-from uplink.client.unreached import Obstacle, Silenced, Unreached
+from uplink.client.consent.dictionary import Dictionary
+from uplink.client.consent.record import Given
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.halve import halved
+from uplink.client.network.transport import Transport
+from uplink.client.network.unreached import Obstacle, Silenced, Unreached
+from uplink.client.spooling.pace import Pace
+from uplink.client.spooling.sender import POISON
+from uplink.client.spooling.spool import Bounds
 from uplink.wire.otlp import Code, Signal, accepted, pack, parse, refusal, unpack
 
 HTML = "text/html"

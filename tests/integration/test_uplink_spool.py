@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from store.errors import StoreError
 from store.pool import Database
 from tests.support.uplinking import Rig, ScriptedLine, batches_of, consent, waiting_ids
-from uplink.client.batch import Batch
-from uplink.client.epochs import Epochs, Overtaken
-from uplink.client.spool import MAX_QUARANTINED, Bounds, Spool, SpoolClosed
-from uplink.client.streams import Stream
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.batch import Batch
+from uplink.client.spooling.epochs import Epochs, Overtaken
+from uplink.client.spooling.spool import MAX_QUARANTINED, Bounds, Spool, SpoolClosed
 from uplink.wire.otlp import pack
 
 ALL = list(Stream)

@@ -18,14 +18,14 @@ from tests.support.postgres import frozen
 from tests.support.receiving import receiving
 from tests.support.telemetry import ANN, OFFER, MadeUpFacts, change, facts
 from tests.support.uplinking import DICTIONARY, consent, standing_of, until
-from uplink.client.anchors import Anchors, load_anchors
-from uplink.client.consent import NOBODY, Found, Impossible, decide, withdraw
-from uplink.client.epochs import SPOOL_MIGRATIONS
-from uplink.client.proxy import Proxies
-from uplink.client.record import Endpoints, Given
-from uplink.client.streams import Stream
+from uplink.client.consent.consent import NOBODY, Found, Impossible, decide, withdraw
+from uplink.client.consent.record import Endpoints, Given
+from uplink.client.consent.streams import Stream
+from uplink.client.enrolment.anchors import Anchors, load_anchors
+from uplink.client.enrolment.vault import FileVault
+from uplink.client.network.proxy import Proxies
+from uplink.client.spooling.epochs import SPOOL_MIGRATIONS
 from uplink.client.uplink import Setup, Uplink
-from uplink.client.vault import FileVault
 from uplink.receiver.batches import Batches, Stored
 from uplink.receiver.importing import Trusted, import_file
 from validator.clock import HubClock

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from uplink.client.enroller import Enroller, Enrolment
-from uplink.client.enrolment import Word
-from uplink.client.est import EstRegistrar
-from uplink.client.identity import Bond, Identity, read_identity
-from uplink.client.prober import IngestProber
-from uplink.client.transport import Transport
-from uplink.client.vault import FileVault, Vault
+from uplink.client.enrolment.enroller import Enroller, Enrolment
+from uplink.client.enrolment.enrolment import Word
+from uplink.client.enrolment.est import EstRegistrar
+from uplink.client.enrolment.identity import Bond, Identity, read_identity
+from uplink.client.enrolment.prober import IngestProber
+from uplink.client.enrolment.vault import FileVault, Vault
+from uplink.client.network.transport import Transport
 from validator.clock import FakeClock
 
 TOKEN = "canary-token-0123456789abcdef"

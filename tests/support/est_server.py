@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from uplink.client.trust import Trust
+from uplink.client.network.trust import Trust
 from uplink.receiver.authority import Authority
 from uplink.wire import est
 from uplink.wire.identity import urn

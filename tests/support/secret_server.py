@@ -19,7 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 from muster.demo.pki import Authority, Certificate
-from uplink.client.own_cluster import OwnCluster
+from uplink.client.enrolment.own_cluster import OwnCluster
 
 NAMESPACE, NAME = "muster", "muster-telemetry"
 PATH = f"/api/v1/namespaces/{NAMESPACE}/secrets"

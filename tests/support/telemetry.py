@@ -8,19 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid5
 
-from uplink.client.batch import Batch, Identity
-from uplink.client.commitments import commitments
-from uplink.client.consent import Found, Impossible, Offer, Standing, Wanted, Who, give
-from uplink.client.desk import Desk
-from uplink.client.dictionary import dictionary
-from uplink.client.encode import Encoder
-from uplink.client.facts import ChangeFact, ClusterFact, Facts, FleetFact, LocationFact, VerdictKey
-from uplink.client.gather import Told, events, gather
-from uplink.client.items import Item
+from uplink.client.consent.commitments import commitments
+from uplink.client.consent.consent import Found, Impossible, Offer, Standing, Wanted, Who, give
+from uplink.client.consent.desk import Desk
+from uplink.client.consent.dictionary import dictionary
+from uplink.client.consent.record import Endpoints, Given
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.batch import Batch, Identity
+from uplink.client.encoding.encode import Encoder
+from uplink.client.encoding.facts import ChangeFact, ClusterFact, Facts, FleetFact, LocationFact, VerdictKey
+from uplink.client.encoding.gather import Told, events, gather
+from uplink.client.encoding.items import Item
+from uplink.client.encoding.pseudonyms import Pseudonyms
 from uplink.client.local import LocalTelemetry
-from uplink.client.pseudonyms import Pseudonyms
-from uplink.client.record import Endpoints, Given
-from uplink.client.streams import Stream
 from uplink.client.telemetry import LinkState
 from validator.clock import FakeClock
 

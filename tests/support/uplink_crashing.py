@@ -22,12 +22,12 @@ from pathlib import Path
 from store.pool import Database
 from tests.support.telemetry import ANN, OFFER
 from tests.support.uplinking import Rig, batches_of, standing_of
-from uplink.client.desk import Desk
-from uplink.client.line import IngestLine
-from uplink.client.off import Off
-from uplink.client.record import Given, read_record, write_record
-from uplink.client.transport import Transport
-from uplink.client.trust import Trust
+from uplink.client.consent.desk import Desk
+from uplink.client.consent.record import Given, read_record, write_record
+from uplink.client.network.line import IngestLine
+from uplink.client.network.transport import Transport
+from uplink.client.network.trust import Trust
+from uplink.client.spooling.off import Off
 
 
 @dataclass(frozen=True)

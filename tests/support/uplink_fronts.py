@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.est_server import leaf
 from tests.support.need import need
-from uplink.client.keys import first_csr, new_key, write_key
-from uplink.client.trust import Trust
+from uplink.client.enrolment.keys import first_csr, new_key, write_key
+from uplink.client.network.trust import Trust
 from uplink.receiver.authority import Authority
 from uplink.wire.otlp import CONTENT_TYPE
 

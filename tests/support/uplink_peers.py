@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import trustme
 
-from uplink.client.trust import Trust
+from uplink.client.network.trust import Trust
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -20,21 +20,21 @@ from store.pool import Database
 from tests.support import telemetry
 from tests.support.postgres import PostgresServer
 from tests.support.receiving import Desk, Identity
-from uplink.client.batch import Batch
-from uplink.client.consent import Standing, decide
-from uplink.client.copies import Copies
-from uplink.client.epochs import SPOOL_MIGRATIONS, Epochs
-from uplink.client.gate import Gate
-from uplink.client.gather import Told, events, gather
-from uplink.client.items import Item
-from uplink.client.line import IngestLine, Line
-from uplink.client.pace import Pace
-from uplink.client.record import Given
-from uplink.client.sender import Sender
-from uplink.client.spool import Bounds, CrashPoint, Spool
-from uplink.client.streams import Stream
-from uplink.client.transport import Transport
-from uplink.client.trust import Trust
+from uplink.client.consent.consent import Standing, decide
+from uplink.client.consent.record import Given
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.batch import Batch
+from uplink.client.encoding.gather import Told, events, gather
+from uplink.client.encoding.items import Item
+from uplink.client.network.line import IngestLine, Line
+from uplink.client.network.transport import Transport
+from uplink.client.network.trust import Trust
+from uplink.client.spooling.copies import Copies
+from uplink.client.spooling.epochs import SPOOL_MIGRATIONS, Epochs
+from uplink.client.spooling.gate import Gate
+from uplink.client.spooling.pace import Pace
+from uplink.client.spooling.sender import Sender
+from uplink.client.spooling.spool import Bounds, CrashPoint, Spool
 from uplink.wire.otlp import CONTENT_TYPE
 from validator.clock import HubClock
 

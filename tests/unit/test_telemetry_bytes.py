@@ -28,21 +28,21 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from tests.support import telemetry
 from tests.support.telemetry import NOW
-from uplink.client.batch import Identity
-from uplink.client.dictionary import Field, Kind, Shape, Type, read_dictionary
-from uplink.client.encode import LAST_S, Encoder
-from uplink.client.items import Attributes, Event, Item, Point, Value
-from uplink.client.protobuf import varint
-from uplink.client.pseudonyms import Pseudonyms
-from uplink.client.record import Given, Scope
-from uplink.client.redact import redact
-from uplink.client.streams import Stream
-from uplink.client.values import MAX_NAME_CHARS, fits
-from uplink.client.writers import MAX_REMEMBERED, Why
+from uplink.client.consent.dictionary import Field, Kind, Shape, Type, read_dictionary
+from uplink.client.consent.record import Given, Scope
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.batch import Identity
+from uplink.client.encoding.encode import LAST_S, Encoder
+from uplink.client.encoding.items import Attributes, Event, Item, Point, Value
+from uplink.client.encoding.protobuf import varint
+from uplink.client.encoding.pseudonyms import Pseudonyms
+from uplink.client.encoding.redact import redact
+from uplink.client.encoding.values import MAX_NAME_CHARS, fits
+from uplink.client.encoding.writers import MAX_REMEMBERED, Why
 from uplink.wire import names
 
 DICTIONARY = read_dictionary(
-    files("uplink.client").joinpath("dictionary.toml").read_text(encoding="utf-8")
+    files("uplink.client.consent").joinpath("dictionary.toml").read_text(encoding="utf-8")
     + """
 [attribute."share"]
 type = "double"

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.support.telemetry import ANN, ENDPOINTS, NOW, OFFER, given, wanted
-from uplink.client.commitments import read_commitments
-from uplink.client.consent import (
+from uplink.client.consent.commitments import read_commitments
+from uplink.client.consent.consent import (
     NOBODY,
     Impossible,
     Offer,
@@ -20,10 +20,10 @@ from uplink.client.consent import (
     narrowed,
     withdraw,
 )
-from uplink.client.dictionary import Dictionary, Field
-from uplink.client.origin import origin
-from uplink.client.record import Endpoints
-from uplink.client.streams import Stream
+from uplink.client.consent.dictionary import Dictionary, Field
+from uplink.client.consent.origin import origin
+from uplink.client.consent.record import Endpoints
+from uplink.client.consent.streams import Stream
 
 
 def with_field(known: Dictionary, **changed: object) -> Dictionary:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.telemetry import OFFER
-from uplink.client.commitments import PAGE, commitments, read_commitments
-from uplink.client.dictionary import Classification, DictionaryError, Field, Type, dictionary, read_dictionary
-from uplink.client.streams import Stream
-from uplink.client.values import fits
+from uplink.client.consent.commitments import PAGE, commitments, read_commitments
+from uplink.client.consent.dictionary import Classification, DictionaryError, Field, Type, dictionary, read_dictionary
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.values import fits
 from uplink.wire import names
 from validator.locations import Environment, Provider
 from validator.model import Lifecycle
@@ -69,7 +69,7 @@ def test_names_that_both_sides_know_are_in_it() -> None:
 
 
 def test_a_dictionary_that_contradicts_itself_is_refused() -> None:
-    text = (ROOT / "uplink/client/dictionary.toml").read_text()
+    text = (ROOT / "uplink/client/consent/dictionary.toml").read_text()
     for old, new in (
         ('attributes = ["health"]', 'attributes = ["healthy"]'),
         ('kind = "cluster"\n', ""),

@@ -18,14 +18,14 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
 
 from tests.support.telemetry import ALL, NOW, OFFER, change, cluster, encoder, facts, given, location
-from uplink.client.batch import Batch
-from uplink.client.facts import ChangeFact, ClusterFact, Facts, FleetFact, LocationFact, VerdictKey
-from uplink.client.gather import Told, events, gather
-from uplink.client.items import Event, Item, Point
-from uplink.client.narrow import narrowed, still_allowed
-from uplink.client.record import Given, Scope
-from uplink.client.streams import Stream
-from uplink.client.writers import Why
+from uplink.client.consent.record import Given, Scope
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.batch import Batch
+from uplink.client.encoding.facts import ChangeFact, ClusterFact, Facts, FleetFact, LocationFact, VerdictKey
+from uplink.client.encoding.gather import Told, events, gather
+from uplink.client.encoding.items import Event, Item, Point
+from uplink.client.encoding.narrow import narrowed, still_allowed
+from uplink.client.encoding.writers import Why
 from uplink.wire.otlp import parse
 from validator.model import Check
 from validator.reasons import REASONS, Stage

@@ -14,10 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.support.telemetry import ANN, NOW, Bench, given, wanted
-from uplink.client.chain import START, Head, appended, check
-from uplink.client.consent import Absent, Who, Word
-from uplink.client.record import Given, RecordError, Withdrawn, read_record, write_record
-from uplink.client.streams import Stream
+from uplink.client.consent.chain import START, Head, appended, check
+from uplink.client.consent.consent import Absent, Who, Word
+from uplink.client.consent.record import Given, RecordError, Withdrawn, read_record, write_record
+from uplink.client.consent.streams import Stream
 from uplink.wire.private_file import PrivateFileError, write_private
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.support.telemetry import NOW, change, cluster, facts, location
-from uplink.client.facts import VerdictKey
-from uplink.client.gather import AGAIN_S, ERROR, INFO, WARN, Told, events, gather
-from uplink.client.items import Event, Point
-from uplink.client.streams import Stream
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.facts import VerdictKey
+from uplink.client.encoding.gather import AGAIN_S, ERROR, INFO, WARN, Told, events, gather
+from uplink.client.encoding.items import Event, Point
 
 PASS = VerdictKey("apiserver", "pass", None)
 FAIL = VerdictKey("apiserver", "fail", "ConnectTimeout")

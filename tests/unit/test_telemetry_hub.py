@@ -9,9 +9,9 @@ import pytest
 from muster.settings import Settings
 from muster.telemetry import HubFacts, OwnCluster, aim_of, make_telemetry
 from tests.support.hub import GOOD, MadeUpHub
-from uplink.client.facts import VerdictKey
-from uplink.client.record import Endpoints
-from uplink.client.streams import Stream
+from uplink.client.consent.record import Endpoints
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.facts import VerdictKey
 from validator.model import Check, Outcome
 from validator.reasons import Health, Reason
 

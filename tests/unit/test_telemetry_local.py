@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.telemetry import ANN, NOW, OFFER, Bench, change, facts, wanted
-from uplink.client.consent import Impossible, Word
-from uplink.client.record import Given
-from uplink.client.streams import Stream
+from uplink.client.consent.consent import Impossible, Word
+from uplink.client.consent.record import Given
+from uplink.client.consent.streams import Stream
 from uplink.wire.private_file import PrivateFileError
 from validator.file_thread import FileThread
 

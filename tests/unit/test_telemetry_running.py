@@ -11,8 +11,8 @@ import pytest
 
 from store.errors import StoreUnavailable
 from tests.support.telemetry import ANN, NOW, Bench, facts, wanted
-from uplink.client.consent import Word
-from uplink.client.record import Given, Withdrawn
+from uplink.client.consent.consent import Word
+from uplink.client.consent.record import Given, Withdrawn
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.support.enrolling import TOKEN, Bench, bench, eventually
 from tests.support.est_server import Made, Vendor, leaf, vending
-from uplink.client.enrolment import Word
-from uplink.client.issued import BadCertificate, learn
-from uplink.client.keys import new_key, public_bytes, read_key
+from uplink.client.enrolment.enrolment import Word
+from uplink.client.enrolment.issued import BadCertificate, learn
+from uplink.client.enrolment.keys import new_key, public_bytes, read_key
 from uplink.receiver.authority import Authority
 from uplink.wire import est
 from uplink.wire.identity import installation_of, uris, urn

@@ -14,12 +14,12 @@ import pytest
 
 from tests.support.loops import on_both_loops
 from tests.support.uplink_peers import Impostor, Peer, http, listening, proxying
-from uplink.client.proxy import Proxies, ProxyError, parse
-from uplink.client.resolving import Names
-from uplink.client.skew import skew_s
-from uplink.client.transport import Answer, Question, Transport
-from uplink.client.trust import Trust
-from uplink.client.unreached import Obstacle, Silenced, Unreached
+from uplink.client.network.proxy import Proxies, ProxyError, parse
+from uplink.client.network.resolving import Names
+from uplink.client.network.skew import skew_s
+from uplink.client.network.transport import Answer, Question, Transport
+from uplink.client.network.trust import Trust
+from uplink.client.network.unreached import Obstacle, Silenced, Unreached
 
 ODD_PASSWORD = "hunter2/canary"
 BASIC = "Basic YW5uOmh1bnRlcjIvY2FuYXJ5"  # ann:hunter2/canary

@@ -16,13 +16,13 @@ import structlog
 
 from store.errors import StoreError
 from store.pool import Database
-from uplink.client.chain import Checked
-from uplink.client.consent import Absent, Impossible, Offer, Standing, Wanted, Who, Word, decide
-from uplink.client.desk import Desk, Done
-from uplink.client.facts import FactSource
-from uplink.client.preview import PRETENDED_S, Preview, kept, pretended
-from uplink.client.record import Given, Scope, Withdrawn
-from uplink.client.streams import Stream
+from uplink.client.consent.chain import Checked
+from uplink.client.consent.consent import Absent, Impossible, Offer, Standing, Wanted, Who, Word, decide
+from uplink.client.consent.desk import Desk, Done
+from uplink.client.consent.record import Given, Scope, Withdrawn
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.facts import FactSource
+from uplink.client.encoding.preview import PRETENDED_S, Preview, kept, pretended
 from uplink.client.telemetry import Link, LinkState
 from uplink.wire.private_file import PrivateFileError
 from validator.clock import Clock

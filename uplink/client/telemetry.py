@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from store.pool import Database
-from uplink.client.batch import Batch
-from uplink.client.chain import Checked
-from uplink.client.consent import Found, Offer, Standing, Wanted, Who
-from uplink.client.desk import Done
-from uplink.client.preview import Preview
-from uplink.client.streams import Stream
+from uplink.client.consent.chain import Checked
+from uplink.client.consent.consent import Found, Offer, Standing, Wanted, Who
+from uplink.client.consent.desk import Done
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.batch import Batch
+from uplink.client.encoding.preview import Preview
 
 
 @dataclass(frozen=True, slots=True)

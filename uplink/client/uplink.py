@@ -18,34 +18,34 @@ import structlog
 
 from store.errors import StoreError
 from store.pool import Database
-from uplink.client.anchors import Anchors
-from uplink.client.batch import Batch
-from uplink.client.consent import Found, Impossible, Standing
-from uplink.client.copies import Copies
-from uplink.client.dictionary import Dictionary
-from uplink.client.enroller import Enroller
-from uplink.client.enrolment import Word
-from uplink.client.epochs import Epochs, Overtaken
-from uplink.client.est import EstRegistrar
-from uplink.client.export import Exporter, Signer
-from uplink.client.export_key import ExportKey
-from uplink.client.facts import FactSource
-from uplink.client.filler import Filler
-from uplink.client.gate import Gate
-from uplink.client.halve import allowed
-from uplink.client.identity import Bond
-from uplink.client.line import IngestLine
-from uplink.client.off import Off
-from uplink.client.prober import IngestProber
-from uplink.client.proxy import Proxies
-from uplink.client.record import Given, Withdrawn
-from uplink.client.sender import Sender
-from uplink.client.spool import Spool, SpoolClosed
-from uplink.client.streams import Stream
+from uplink.client.consent.consent import Found, Impossible, Standing
+from uplink.client.consent.dictionary import Dictionary
+from uplink.client.consent.record import Given, Withdrawn
+from uplink.client.consent.streams import Stream
+from uplink.client.encoding.batch import Batch
+from uplink.client.encoding.facts import FactSource
+from uplink.client.encoding.halve import allowed
+from uplink.client.enrolment.anchors import Anchors
+from uplink.client.enrolment.enroller import Enroller
+from uplink.client.enrolment.enrolment import Word
+from uplink.client.enrolment.est import EstRegistrar
+from uplink.client.enrolment.identity import Bond
+from uplink.client.enrolment.prober import IngestProber
+from uplink.client.enrolment.vault import Vault
+from uplink.client.network.line import IngestLine
+from uplink.client.network.proxy import Proxies
+from uplink.client.network.transport import Transport
+from uplink.client.network.unreached import Unreached
+from uplink.client.spooling.copies import Copies
+from uplink.client.spooling.epochs import Epochs, Overtaken
+from uplink.client.spooling.export import Exporter, Signer
+from uplink.client.spooling.export_key import ExportKey
+from uplink.client.spooling.filler import Filler
+from uplink.client.spooling.gate import Gate
+from uplink.client.spooling.off import Off
+from uplink.client.spooling.sender import Sender
+from uplink.client.spooling.spool import Spool, SpoolClosed
 from uplink.client.telemetry import LinkState
-from uplink.client.transport import Transport
-from uplink.client.unreached import Unreached
-from uplink.client.vault import Vault
 from uplink.wire.errors import WireError
 from validator.clock import Clock
 from validator.file_thread import FileThread

@@ -1,0 +1,1 @@
+"""From facts to bytes: only what the dictionary names, and the consent allows."""

@@ -1,0 +1,1 @@
+"""Who this installation is to the other side: key, certificate, and where they lie."""

@@ -1,0 +1,1 @@
+"""What waits, is sent, and is silenced."""
