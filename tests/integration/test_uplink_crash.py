@@ -92,7 +92,7 @@ async def kill_at_random(desk: Desk, db: Database, url: str, directory: Path, ti
 async def test_h19_killed_at_random_moments(
     uplink_db: Database, uplink_database: str, desk: Desk, tmp_path: Path
 ) -> None:
-    await kill_at_random(desk, uplink_db, uplink_database, tmp_path / "client", 2)
+    await kill_at_random(desk, uplink_db, uplink_database, tmp_path / "client", 10)
 
 
 @pytest.mark.soak
