@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-# Many tests wait more than they work: twice as many workers as CI has cores.
+# Many tests wait more than they work: twice as many workers as CI has cores. The last ones share what is left.
 WORKERS ?= 4
 
 .PHONY: help venv demo run test lint bench soak docs lock clean
@@ -31,7 +31,7 @@ test: venv ## Every test but the soak, against real components
 	scripts/azurite >/dev/null || echo "Without npm, tests against Azurite are skipped." >&2
 	scripts/helm >/dev/null || echo "Without helm, tests of the chart are skipped." >&2
 	@# A shared machine may stall in the middle of a deadline: two more tries, which the summary names (R).
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak" --reruns 2
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak" --reruns 2
 
 soak: venv ## Crash tests at a hundred random moments, variants of slow tests, and whatever else takes long
 	$(BIN)/python -m pytest -m soak
