@@ -250,6 +250,7 @@ class Leader:
                 settled_s = settings.interval_s + settings.timeout_s
                 tasks.create_task(freeze_once_settled(settled_s), name="freeze")
                 if not inventory.clusters:
+                    self._hub.waiting_for = "the sources are being read for the first time"
                     with suppress(TimeoutError):
                         async with asyncio.timeout(FIRST_READING_S):
                             await intake.begun.wait()

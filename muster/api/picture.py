@@ -49,8 +49,8 @@ class Pictures:
         self._making = asyncio.Lock()  # held over turns of our own loop, never over network I/O
 
     def ready(self) -> None:
-        """Raise `ProblemError` where nobody should be sent here: not leading, or about to end."""
-        if self._hub.role is Role.STOPPING:
+        """Raise `ProblemError` where nobody should be sent here: not leading, still to read its sources, or ending."""
+        if self._hub.role is not Role.LEADING:
             raise self._refusal()
         self.leading()
 

@@ -37,7 +37,7 @@ def test_its_database_ends_with_it_and_a_restart_shows_the_same_picture() -> Non
     with simulated(*groups) as fleet, own_directory() as data_dir:
         options = ("--static", fleet.source)
         with running_service(*options, data_dir=data_dir) as service:
-            until(lambda: service.clusters()[FLAPPING]["flapping"], 30, "it flaps")
+            until(lambda: service.clusters().get(FLAPPING, {}).get("flapping"), 30, "it flaps")
             until(lambda: service.fleet()["counts"]["Healthy"] >= 3, 5, "the healthy ones are known")
             fleet.set(FLAPPING, "healthy")
             until(lambda: settled(service), 10, "it is healthy again")
