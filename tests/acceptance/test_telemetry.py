@@ -170,14 +170,6 @@ def test_h3_off_during_the_wait_for_an_approval(bench: Bench, service: Service) 
     bench.is_off(service)
 
 
-def test_h3_off_during_an_upload_on_a_slow_link(bench: Bench, service: Service) -> None:
-    bench.relay.mode = Mode.DRIP
-    bench.on(service)
-    until(lambda: bench.status(service)["link"]["certificate_expires_at"], 10, "it is enrolled")
-    assert not bench.relay.quiet_for(2.5), "it is uploading"
-    bench.is_off(service)
-
-
 @pytest.fixture
 def apart(bench: Bench, postgres: PostgresServer) -> Iterator[Bench]:
     """The same receiver, for services with a database of their own."""

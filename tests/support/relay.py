@@ -1,4 +1,4 @@
-"""A TCP relay before a server: counts what the client sends, and may hang, drip or refuse."""
+"""A TCP relay before a server: counts what the client sends, and may hang or refuse."""
 
 from __future__ import annotations
 
@@ -21,14 +21,8 @@ class Mode(Enum):
     """Taken, read and counted; the server hears of nothing."""
     HANG_ANSWERS = "hang-answers"
     """The server hears all and nothing comes back."""
-    DRIP = "drip"
-    """20 bytes a second get through to the server once a connection has begun."""
     REFUSE = "refuse"
     """Reset at once."""
-
-
-BEGIN_BYTES: Final = 6000
-"""What gets through at once: a TLS handshake with a certificate, and an enrolment."""
 
 
 class Relay:
@@ -69,13 +63,13 @@ class Relay:
             if mode is Mode.REFUSE:
                 return
             if mode is Mode.HANG:
-                self._count(client, None, mode)
+                self._count(client, None)
                 return
             to = self._asked_for(client) if self._to is None else self._to
             with socket.create_connection(("127.0.0.1", to), 5) as server:
                 server.settimeout(None)
                 threading.Thread(target=self._back, args=(server, client, mode), daemon=True, name="back").start()
-                self._count(client, server, mode)
+                self._count(client, server)
 
     def _asked_for(self, client: socket.socket) -> int:
         head = b""
@@ -85,13 +79,9 @@ class Relay:
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         return int(head.split(b" ")[1].rpartition(b":")[2])
 
-    def _count(self, client: socket.socket, server: socket.socket | None, mode: Mode) -> None:
-        passed = 0
-        while piece := client.recv(20 if mode is Mode.DRIP and passed > BEGIN_BYTES else PIECE):
+    def _count(self, client: socket.socket, server: socket.socket | None) -> None:
+        while piece := client.recv(PIECE):
             self.bytes += len(piece)
-            passed += len(piece)
-            if mode is Mode.DRIP and passed > BEGIN_BYTES:
-                time.sleep(1.0)
             if server is not None:
                 server.sendall(piece)
         if server is not None:
