@@ -196,6 +196,27 @@ async def test_h8_restored_elsewhere_nothing_is_sent_before_the_uid_is_read(
                 assert await received() == count
 
 
+async def test_a_vault_that_cannot_be_written_for_a_moment_does_not_cost_the_token(
+    uplink_db: Database, receiver_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uplink.client.uplink.BEGIN_AGAIN_S", 0.05)
+    async with receiving(receiver_url, tmp_path / "receiver") as desk:
+        anchors = "".join(each.public_bytes(Encoding.PEM).decode() for each in desk.authority.bundle)
+        here = Whole(tmp_path / "telemetry", Anchors(anchors))
+        url = f"https://localhost:{desk.port}"
+        given = consent().model_copy(update={"endpoints": Endpoints(register_url=url, ingest_url=url)})
+        identity = here.directory / "identity"
+        identity.mkdir(mode=0o755)
+        identity.chmod(0o755)
+        async with here.running(uplink_db):
+            await here.uplink.began(standing_of(given), await desk.token())
+            await until(lambda: here.word() == "held")
+            identity.chmod(0o700)
+            await asyncio.sleep(0.1)
+            await here.uplink.heed(standing_of(given))
+            await until(lambda: here.word() == "active", 10)
+
+
 async def test_without_a_usable_ca_file_nobody_can_switch_on(uplink_db: Database, tmp_path: Path) -> None:
     broken = tmp_path / "ca.pem"
     broken.write_text("no certificate")

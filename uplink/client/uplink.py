@@ -121,7 +121,7 @@ class Uplink:
         self._opening: Standing | None = None
         """Was given here, and the database does not know it yet."""
         self._token: str | None = None
-        """For what is opening, until its enrolment begins."""
+        """Until enrolment has begun with it: a vault that can't be written for a moment must not cost it."""
         self._asked_to_open = asyncio.Event()
         self._opened_here: UUID | None = None
         """A consent that the database has known already: fewer streams of it must find it there."""
@@ -391,7 +391,6 @@ class Uplink:
         host = self._setup.host()
         if given.endpoints is None or host is None or self._setup.anchors.why or self._unsettled:
             return
-        token, self._token = self._token, None
         bond = Bond(
             consent_id=given.consent_id,
             installation_id=given.installation_id,
@@ -402,13 +401,15 @@ class Uplink:
         now = asyncio.get_running_loop().time()
         known = self._bond
         begun = known is not None and known.same(bond) and bool(known.host or not bond.host)
-        if token is None and begun and (self._enroller.begun or now < self._begin_again_at):
+        if begun and (self._enroller.begun or now < self._begin_again_at):
             return
         self._bond, self._begin_again_at = bond, now + BEGIN_AGAIN_S
         self._registrar = registrar = EstRegistrar(self._transport, bond.register_url, self._clock)
         prober = IngestProber(self._transport, given.endpoints.ingest_url)
-        if not await self._enroller.begin(bond, token, registrar, prober):
+        if not await self._enroller.begin(bond, self._token, registrar, prober):
             _log.warning("the identity that was here is of another consent, organisation or cluster, and is destroyed")
+        if self._enroller.begun:
+            self._token = None
 
     async def _signer(self) -> Signer:
         return await self._export_key.signer(self._enroller.trust())
